@@ -1,0 +1,103 @@
+"""The hierarchy of conditional Gaussian layers with shared parameters, initialised by DDIM.
+
+Layer t is q_t(x_t | x_{t+1}) = N(mu_t(x_{t+1}; phi), diag(c_t^2 exp(log_variance)))  (HSIVI, E.2) with
+
+    x0 = (x_{t+1} - sigma_{t+1} eps) / sqrt(alpha_bar_{t+1}),  eps = eps_phi(x_{t+1}, s_{t+1})
+    mu_t = sqrt(alpha_bar_t) x0 + sqrt(sigma_t^2 - c_t^2) eps
+    c_t = eta (sigma_t / sigma_{t+1}) sqrt(1 - alpha_bar_{t+1} / alpha_bar_t),
+
+that is, DDIM's generalised step (Song et al., 2021, eq. (12) and (16)) as a parametrisation that training keeps.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hsivi.gaussian import DiagonalGaussian
+from hsivi.schedule import sigma
+from hsivi.score_model import NetworkScoreModel, ScoreModel
+
+
+class StepNoise(Protocol):
+    """Gives the noise of the transition to x_t."""
+
+    def __call__(self, t: int) -> Tensor:
+        """Return standard normal noise with the shape of x_t."""
+        ...
+
+
+class DDIMCoefficients:
+    """The numbers of the DDIM-eta step between neighbouring levels, computed in float64.
+
+    Attributes (each of shape (T,), indexed by the layer t):
+        x_scale: factor of x_{t+1} in mu_t.
+        noise_scale: factor of eps in mu_t.
+        std: c_t.
+    """
+
+    def __init__(self, model: ScoreModel, levels: Tensor, eta: float) -> None:
+        s = levels.double()
+        alpha_bar, noise_std = model.schedule.alpha_bar(s), sigma(model.schedule, s)
+        ratio = alpha_bar[1:] / alpha_bar[:-1]
+        std = eta * noise_std[:-1] / noise_std[1:] * (1 - ratio).sqrt()
+        self.x_scale = ratio.rsqrt()
+        self.noise_scale = (noise_std[:-1].square() - std.square()).clamp_min(0).sqrt() - noise_std[1:] * ratio.rsqrt()
+        self.std = std
+
+
+class DDIMHierarchy(nn.Module):
+    """T layers with one network, initialised at DDIM-eta and learned from there.
+
+    Arguments:
+        score_model: the (stacked) network that becomes eps_phi; its parameters are trained.
+        levels: s_0..s_T, float64.
+        eta: DDIM's noise level, positive.
+        log_variance: initial log-variance phi^sigma with shape (R, \\*event), shared by all layers.
+
+    Raises:
+        ValueError: eta is not positive, so that the layers would have no density.
+    """
+
+    x_scale: Tensor
+    noise_scale: Tensor
+    std: Tensor
+    levels: Tensor
+
+    def __init__(self, score_model: NetworkScoreModel, levels: Tensor, eta: float, log_variance: Tensor) -> None:
+        super().__init__()
+        if eta <= 0:
+            raise ValueError(f"eta: got {eta}, expected a positive number; a layer without noise has no density")
+        self.score_model = score_model
+        self.network = score_model.network
+        self.log_variance = nn.Parameter(log_variance)
+        coefficients = DDIMCoefficients(score_model, levels, eta)
+        for name in ("x_scale", "noise_scale", "std"):
+            self.register_buffer(name, getattr(coefficients, name).to(log_variance), persistent=False)
+        self.register_buffer("levels", levels.to(log_variance), persistent=False)
+
+    @property
+    def num_layers(self) -> int:
+        """T."""
+        return len(self.std)
+
+    def conditional(self, z: Tensor, t: Tensor) -> DiagonalGaussian:
+        """Return q_t(. | x_{t+1} = z).
+
+        Arguments:
+            z: shape (R, \\*batch, \\*event).
+            t: layer indices that broadcast against \\*batch (or (R, \\*batch)).
+        """
+        expand = self.score_model.expand
+        noise = self.score_model.noise(z, self.levels[t + 1])
+        mean = expand(self.x_scale[t]) * z + expand(self.noise_scale[t]) * noise
+        batch_ndim = z.ndim - self.log_variance.ndim
+        log_variance = self.log_variance.reshape(len(self.log_variance), *(1,) * batch_ndim, *self.log_variance.shape[1:])
+        return DiagonalGaussian(mean, expand(self.std[t]) * torch.exp(0.5 * log_variance))
+
+    def propagate(self, x: Tensor, start: int, stop: int, noise: StepNoise) -> Iterator[Tensor]:
+        """Yield x_{start-1}, ..., x_stop from x = x_start; ``noise(t)`` has the shape of ``x``."""
+        for t in reversed(range(stop, start)):
+            x = self.conditional(x, torch.tensor(t, device=x.device)).rsample(noise(t))
+            yield x

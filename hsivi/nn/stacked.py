@@ -1,0 +1,41 @@
+"""The replica axis: independent copies of a small network that run as one program.
+
+Only `StackedLinear` knows about it.  Its parameters carry a leading axis R, its input has shape (R, ..., in), and
+one batched matrix product serves all copies; everything else broadcasts.  A stack of one also serves inputs
+with any leading axis, which is how one frozen score model teaches all replicas.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hsivi.noise import generator
+
+
+class StackedLinear(nn.Module):
+    """R affine maps y_r = x_r W_r + b_r, initialised like `torch.nn.Linear` from one seed a replica.
+
+    Arguments:
+        seeds: one seed a replica; a replica's weights depend on its own seed only.
+        name: tells layers of one network apart in the initialisation.
+        in_features: width of the input.
+        out_features: width of the output.
+    """
+
+    def __init__(self, seeds: tuple[int, ...], name: str, in_features: int, out_features: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(in_features)
+        drawn = [
+            generator(seed, "init", name).uniform(-bound, bound, (in_features + 1, out_features)) for seed in seeds
+        ]
+        stacked = torch.stack([torch.from_numpy(d).float() for d in drawn])
+        self.weight = nn.Parameter(stacked[:, :-1].contiguous())
+        self.bias = nn.Parameter(stacked[:, -1:].contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (R, \\*batch, in) to (R, \\*batch, out)."""
+        if len(self.weight) == 1:
+            return nn.functional.linear(x, self.weight[0].T, self.bias[0, 0])
+        rows = x.reshape(len(x), -1, x.shape[-1])
+        return torch.baddbmm(self.bias, rows, self.weight).reshape(*x.shape[:-1], -1)

@@ -1,0 +1,95 @@
+"""Pre-training of a score model by denoising score matching, in units of the noise.
+
+The loss is ||eps - eps_theta(u_s, s)||^2, which is eq. (13) with weight omega(s) = 1 - alpha_bar(s), that is
+eq. (14).  Training times are the schedule's discrete levels, drawn uniformly.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsivi.recipe import PretrainRecipe
+from hsivi.noise import generator
+from hsivi.optimise import Average, Optimiser
+from hsivi.schedule import sigma
+from hsivi.score_model import NetworkScoreModel
+from hsivi.train import NonFiniteLoss
+
+
+@dataclass
+class Pretrainer:
+    """Denoising score matching on a fixed pool of data.
+
+    Attributes:
+        score_model: a stack of one network.
+        data: training points, shape (N, \\*event).
+        recipe: hyper-parameters.
+        seed: seed of batches, times and noise.
+        iteration: iterations done.
+    """
+
+    score_model: NetworkScoreModel
+    data: Tensor
+    recipe: PretrainRecipe
+    seed: int
+    iteration: int = 0
+    average: Average = field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        self._optimiser = Optimiser(
+            self.score_model.network.parameters(),
+            recipe.learning_rate,
+            recipe.adam_betas,
+            recipe.schedule,
+            recipe.iterations,
+        )
+        self.average = Average(self.score_model.network, recipe.ema)
+
+    def step(self) -> float:
+        """Take one step and return the loss, averaged over the batch and summed over one sample's dimensions.
+
+        Raises:
+            NonFiniteLoss: the loss is infinite or undefined.
+        """
+        schedule, recipe = self.score_model.schedule, self.recipe
+        rng = generator(self.seed, "pretrain", self.iteration)
+        times = recipe.batch // recipe.samples_per_time
+        # One stratum of [0, 1) a time: uniform as a whole, and less noisy than independent draws.
+        u = (torch.from_numpy(rng.random(times)) + torch.arange(times)) / times
+        s = schedule.training_times(u)[:, None].to(self.data)
+        rows = torch.from_numpy(rng.integers(0, len(self.data), (times, recipe.samples_per_time)))
+        clean = self.data[rows.to(self.data.device)]
+        noise = torch.from_numpy(rng.standard_normal(clean.shape, "float32")).to(clean)
+        expand = self.score_model.expand
+        noisy = expand(schedule.alpha_bar(s).sqrt()) * clean + expand(sigma(schedule, s)) * noise
+        error = self.score_model.noise(noisy[None], s)[0] - noise
+        loss = error.square().flatten(2).sum(2).mean()
+        if not loss.isfinite():
+            raise NonFiniteLoss(
+                f"pre-training loss: got {loss.item()} at iteration {self.iteration}, expected a finite number; "
+                f"lower the learning rate in the pretrain section"
+            )
+        self._optimiser.descend(loss)
+        self._optimiser.advance()
+        self.average.update()
+        self.iteration += 1
+        return float(loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what resuming needs."""
+        return {
+            "iteration": self.iteration,
+            "network": self.score_model.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "average": self.average.values,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.iteration = state["iteration"]
+        self.score_model.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.average.load(state["average"])

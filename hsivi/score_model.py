@@ -1,0 +1,157 @@
+"""Score models: what a network, or a formula, says about the distribution of u_s.
+
+A score model answers two questions at time s: ``score(x, s)`` = grad_x log p_s(x) and ``noise(x, s)`` =
+-sigma(s) * score(x, s), the expected noise in x.  The second is the first in other units (HSIVI, eq. (15) with the
+missing hat: S = -eps / sqrt(1 - alpha)), so score-training and noise-training are one thing.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hsivi.schedule import Schedule, sigma
+
+Prediction = Literal["noise", "score"]
+
+
+class BudgetExceeded(RuntimeError):
+    """A sampler asked for more function evaluations than it was given."""
+
+
+class ScoreModel(ABC):
+    """The score of a diffusion at every time.
+
+    ``x`` has shape (\\*batch, \\*event); ``s`` is a tensor that broadcasts against \\*batch (a scalar for one level).
+    """
+
+    schedule: Schedule
+    event_ndim: int
+
+    @abstractmethod
+    def noise(self, x: Tensor, s: Tensor) -> Tensor:
+        """Return E[eps | u_s = x] with the shape of ``x``."""
+
+    def score(self, x: Tensor, s: Tensor) -> Tensor:
+        """Return grad_x log p_s(x) with the shape of ``x``."""
+        return -self.noise(x, s) / self.expand(sigma(self.schedule, s))
+
+    def denoised(self, x: Tensor, s: Tensor) -> Tensor:
+        """Return E[u_0 | u_s = x] with the shape of ``x``."""
+        noise_std = self.expand(sigma(self.schedule, s))
+        return (x - noise_std * self.noise(x, s)) / self.expand(self.schedule.alpha_bar(s).sqrt())
+
+    def expand(self, per_sample: Tensor) -> Tensor:
+        """Append the event's dimensions to a tensor of shape \\*batch."""
+        return per_sample.reshape(*per_sample.shape, *(1,) * self.event_ndim)
+
+
+class NetworkScoreModel(ScoreModel):
+    """A (stack of) network(s) read as a score model; ``x`` has shape (R, \\*batch, \\*event).
+
+    Arguments:
+        network: module called with (x, time) that has an attribute ``event_ndim``.
+        schedule: noise schedule the network was trained with.
+        predicts: whether its output is the noise or the score.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, predicts: Prediction = "noise") -> None:
+        self.network = network
+        self.schedule = schedule
+        self.predicts = predicts
+        self.event_ndim = int(network.event_ndim)  # type: ignore[arg-type]
+
+    def noise(self, x: Tensor, s: Tensor) -> Tensor:
+        output: Tensor = self.network(x, self.schedule.network_time(s))
+        if self.predicts == "noise":
+            return output
+        return -output * self.expand(sigma(self.schedule, s))
+
+
+class Single(ScoreModel):
+    """A stack of one seen without its replica axis; ``x`` has shape (\\*batch, \\*event)."""
+
+    def __init__(self, stack: ScoreModel) -> None:
+        self.stack = stack
+        self.schedule = stack.schedule
+        self.event_ndim = stack.event_ndim
+
+    def noise(self, x: Tensor, s: Tensor) -> Tensor:
+        return self.stack.noise(x[None], s)[0]
+
+
+class EvaluationCounter:
+    """Counts function evaluations per sample against a budget.
+
+    Attributes:
+        budget: evaluations allowed per sample, or None.
+        count: evaluations made so far per sample.
+    """
+
+    def __init__(self, budget: int | None = None) -> None:
+        self.budget = budget
+        self.count = 0
+
+    def add(self) -> None:
+        """Count one evaluation.
+
+        Raises:
+            BudgetExceeded: the budget was used up before.
+        """
+        if self.budget is not None and self.count >= self.budget:
+            raise BudgetExceeded(
+                f"number of function evaluations: got more than {self.budget}, expected at most {self.budget} a "
+                f"sample; take fewer steps or ask for a larger NFE"
+            )
+        self.count += 1
+
+
+class Counted(ScoreModel):
+    """Wraps a score model so that every evaluation of a batch is counted: NFE is measured, never declared."""
+
+    def __init__(self, model: ScoreModel, counter: EvaluationCounter) -> None:
+        self.model = model
+        self.counter = counter
+        self.schedule = model.schedule
+        self.event_ndim = model.event_ndim
+
+    def noise(self, x: Tensor, s: Tensor) -> Tensor:
+        self.counter.add()
+        return self.model.noise(x, s)
+
+
+class GaussianMixtureScoreModel(ScoreModel):
+    """Exact noise model of a mixture of isotropic Gaussians in R^d under a variance-preserving diffusion.
+
+    p_s is the mixture of N(sqrt(alpha_bar) mu_k, alpha_bar var_k + sigma^2) with unchanged weights.
+
+    Arguments:
+        schedule: noise schedule.
+        means: shape (K, d).
+        variances: shape (K,).
+        weights: shape (K,), positive, summing to one.
+    """
+
+    event_ndim = 1
+
+    def __init__(self, schedule: Schedule, means: Tensor, variances: Tensor, weights: Tensor) -> None:
+        self.schedule = schedule
+        self.means = means
+        self.variances = variances
+        self.weights = weights
+
+    def noise(self, x: Tensor, s: Tensor) -> Tensor:
+        return -self.score(x, s) * self.expand(sigma(self.schedule, s))
+
+    def score(self, x: Tensor, s: Tensor) -> Tensor:
+        alpha_bar = self.schedule.alpha_bar(s)[..., None]
+        variance = alpha_bar * self.variances.to(x) + 1 - alpha_bar  # (*batch, K)
+        difference = alpha_bar[..., None].sqrt() * self.means.to(x) - x[..., None, :]  # (*batch, K, d)
+        log_weight = (
+            self.weights.to(x).log()
+            - 0.5 * difference.square().sum(-1) / variance
+            - 0.5 * x.shape[-1] * variance.log()
+        )
+        responsibility = torch.softmax(log_weight, -1) / variance
+        return (responsibility[..., None] * difference).sum(-2)
