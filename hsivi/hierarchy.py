@@ -9,14 +9,14 @@ Layer t is q_t(x_t | x_{t+1}) = N(mu_t(x_{t+1}; phi), diag(c_t^2 exp(log_varianc
 that is, DDIM's generalised step (Song et al., 2021, eq. (12) and (16)) as a parametrisation that training keeps.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from hsivi.gaussian import DiagonalGaussian
-from hsivi.schedule import sigma
+from hsivi.schedule import Schedule, sigma
 from hsivi.score_model import NetworkScoreModel, ScoreModel
 
 
@@ -37,9 +37,9 @@ class DDIMCoefficients:
         std: c_t.
     """
 
-    def __init__(self, model: ScoreModel, levels: Tensor, eta: float) -> None:
+    def __init__(self, schedule: Schedule, levels: Tensor, eta: float) -> None:
         s = levels.double()
-        alpha_bar, noise_std = model.schedule.alpha_bar(s), sigma(model.schedule, s)
+        alpha_bar, noise_std = schedule.alpha_bar(s), sigma(schedule, s)
         ratio = alpha_bar[1:] / alpha_bar[:-1]
         std = eta * noise_std[:-1] / noise_std[1:] * (1 - ratio).sqrt()
         self.x_scale = ratio.rsqrt()
@@ -69,10 +69,10 @@ class DDIMHierarchy(nn.Module):
         super().__init__()
         if eta <= 0:
             raise ValueError(f"eta: got {eta}, expected a positive number; a layer without noise has no density")
-        self.score_model = score_model
+        self.score_model: ScoreModel = score_model
         self.network = score_model.network
         self.log_variance = nn.Parameter(log_variance)
-        coefficients = DDIMCoefficients(score_model, levels, eta)
+        coefficients = DDIMCoefficients(score_model.schedule, levels, eta)
         for name in ("x_scale", "noise_scale", "std"):
             self.register_buffer(name, getattr(coefficients, name).to(log_variance), persistent=False)
         self.register_buffer("levels", levels.to(log_variance), persistent=False)
@@ -81,6 +81,13 @@ class DDIMHierarchy(nn.Module):
     def num_layers(self) -> int:
         """T."""
         return len(self.std)
+
+    def select(self, parameters: Mapping[str, Tensor], replica: int) -> dict[str, Tensor]:
+        """Return, of the parameters by name, those of one replica as the parameters of a stack of one."""
+        network = {k.removeprefix("network."): v for k, v in parameters.items() if k.startswith("network.")}
+        return {f"network.{name}": value for name, value in self.network.select(network, replica).items()} | {
+            "log_variance": parameters["log_variance"][replica : replica + 1].clone()
+        }
 
     def conditional(self, z: Tensor, t: Tensor) -> DiagonalGaussian:
         """Return q_t(. | x_{t+1} = z).

@@ -6,7 +6,6 @@ therefore depend neither on the batch size nor on the device, nor on whether a r
 and the noise of one replica does not depend on the replicas it is stacked with.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,14 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hsivi.rng import generator
+
 BLOCK = 64
 """Samples whose noise comes from one generator; a batch of any size is cut out of whole blocks."""
-
-
-def generator(*key: int | str) -> np.random.Generator:
-    """Return the random generator that belongs to ``key``."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
 def standard_normal(shape: Sequence[int], *key: int | str) -> Tensor:

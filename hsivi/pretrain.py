@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hsivi.recipe import PretrainRecipe
-from hsivi.noise import generator
+from hsivi.rng import generator
 from hsivi.optimise import Average, Optimiser
 from hsivi.schedule import sigma
 from hsivi.score_model import NetworkScoreModel

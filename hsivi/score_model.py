@@ -9,8 +9,9 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hsivi.nn.stacked import ReplicaStack
 from hsivi.schedule import Schedule, sigma
 
 Prediction = Literal["noise", "score"]
@@ -35,12 +36,12 @@ class ScoreModel(ABC):
 
     def score(self, x: Tensor, s: Tensor) -> Tensor:
         """Return grad_x log p_s(x) with the shape of ``x``."""
-        return -self.noise(x, s) / self.expand(sigma(self.schedule, s))
+        return -self.noise(x, s) / self.expand(sigma(self.schedule, s)).to(x)
 
     def denoised(self, x: Tensor, s: Tensor) -> Tensor:
         """Return E[u_0 | u_s = x] with the shape of ``x``."""
-        noise_std = self.expand(sigma(self.schedule, s))
-        return (x - noise_std * self.noise(x, s)) / self.expand(self.schedule.alpha_bar(s).sqrt())
+        noise_std = self.expand(sigma(self.schedule, s)).to(x)
+        return (x - noise_std * self.noise(x, s)) / self.expand(self.schedule.alpha_bar(s).sqrt()).to(x)
 
     def expand(self, per_sample: Tensor) -> Tensor:
         """Append the event's dimensions to a tensor of shape \\*batch."""
@@ -50,23 +51,43 @@ class ScoreModel(ABC):
 class NetworkScoreModel(ScoreModel):
     """A (stack of) network(s) read as a score model; ``x`` has shape (R, \\*batch, \\*event).
 
+    With F the network's output, the predicted noise is
+
+        F                                   where it ``predicts`` the noise and ``finest_scale`` is zero,
+        F sigma / sqrt(sigma^2 + w^2)       where ``finest_scale`` w is positive,
+        -F sigma                            where it predicts the score.
+
+    Below the finest scale of the data the noise in a sample can hardly be told from the data, so its expectation is
+    of size sigma / w.  A network that predicts it directly has to output small numbers there, which the loss hardly
+    rewards, and its score -F / sigma is badly wrong; the factor makes F a number of order one at all levels.
+
     Arguments:
-        network: module called with (x, time) that has an attribute ``event_ndim``.
+        network: stack of networks called with (x, time).
         schedule: noise schedule the network was trained with.
         predicts: whether its output is the noise or the score.
+        finest_scale: w, in units of the data; zero where the network predicts the score.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, predicts: Prediction = "noise") -> None:
+    def __init__(
+        self, network: ReplicaStack, schedule: Schedule, predicts: Prediction = "noise", finest_scale: float = 0.0
+    ) -> None:
         self.network = network
         self.schedule = schedule
         self.predicts = predicts
-        self.event_ndim = int(network.event_ndim)  # type: ignore[arg-type]
+        self.finest_scale = finest_scale
+        self.event_ndim = network.event_ndim
 
     def noise(self, x: Tensor, s: Tensor) -> Tensor:
-        output: Tensor = self.network(x, self.schedule.network_time(s))
-        if self.predicts == "noise":
+        output: Tensor = self.network(x, self.schedule.network_time(s).to(x))
+        if self.predicts == "noise" and self.finest_scale == 0:
             return output
-        return -output * self.expand(sigma(self.schedule, s))
+        noise_std = sigma(self.schedule, s)
+        factor = -noise_std if self.predicts == "score" else noise_std * (noise_std**2 + self.finest_scale**2).rsqrt()
+        return output * self.expand(factor).to(x)
+
+    def copies(self, replicas: int) -> "NetworkScoreModel":
+        """Return a trainable stack of equal copies of a stack of one."""
+        return NetworkScoreModel(self.network.copies(replicas), self.schedule, self.predicts, self.finest_scale)
 
 
 class Single(ScoreModel):

@@ -21,7 +21,7 @@ from hsivi.bridge import DiffusionBridge
 from hsivi.recipe import Recipe
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import DDIMHierarchy
-from hsivi.noise import generator
+from hsivi.rng import generator
 from hsivi.objective import ScoreMatching
 from hsivi.optimise import Average, Optimiser
 from hsivi.score_model import NetworkScoreModel
@@ -179,9 +179,9 @@ class JointTrainer:
 
         def select(values: Tensor) -> Tensor:
             # (R, T, w * chains, *event) -> (R, chains, w, *event), keeping layer t of each chain
-            grouped = values.unflatten(2, (chains, -1)).movedim(2, 1)
+            grouped = values.reshape(*values.shape[:2], chains, -1, *values.shape[3:]).movedim(2, 1)
             index = t.reshape(*t.shape, *(1,) * (grouped.ndim - 2)).expand(*grouped.shape[:2], 1, *grouped.shape[3:])
-            return grouped.gather(2, index).squeeze(2)
+            return torch.gather(grouped, 2, index).squeeze(2)
 
         return Pairs(select(mixing), select(xs), select(scores), t[..., None])
 

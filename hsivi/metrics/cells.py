@@ -52,19 +52,18 @@ class CellReference:
         low, high = reference.min(0), reference.max(0)
         margin = 0.05 * (high - low)
         edges = np.linspace(low - margin, high + margin, cells + 1)
-        blank = cls(edges[:, 0], edges[:, 1], np.zeros((0, 0), np.int64), np.zeros(0), num_samples, 0.0, 1.0)
-        share = blank._histogram(reference) / len(reference)
+        share = _histogram(reference, edges[:, 0], edges[:, 1]) / len(reference)
         expected = num_samples * share
-        group = np.full(share.shape, -1, np.int64)
+        group = np.full(share.shape, -1, dtype=np.int64)
         alone = expected >= MIN_EXPECTED
         group[alone] = np.arange(alone.sum())
         rare = np.digitize(expected[~alone], GROUP_EDGES[:2])  # 0: below .05, 1: [.05, .5), 2: [.5, 5)
-        group[~alone] = alone.sum() + 2 - rare
-        probability = np.bincount(group.ravel(), share.ravel(), minlength=alone.sum() + 3)
+        group[~alone] = int(alone.sum()) + 2 - rare
+        probability = np.bincount(group.ravel(), share.ravel(), minlength=int(alone.sum()) + 3).astype(np.float64)
         nulls = rng.multinomial(num_samples, probability / probability.sum(), num_nulls) / num_samples
         raw = np.array([jensenshannon(probability, q) ** 2 for q in nulls])
         return cls(
-            edges[:, 0], edges[:, 1], group, probability, num_samples, float(raw.mean()), float(raw.std(ddof=1))
+            edges[:, 0], edges[:, 1], group.astype(np.int64), probability, num_samples, float(raw.mean()), float(raw.std(ddof=1))
         )
 
     def evaluate(self, sample: Array) -> dict[str, float]:
@@ -81,7 +80,8 @@ class CellReference:
                 f"js_cell: got a sample of shape {sample.shape}, expected {self.num_samples} finite points in 2-D; "
                 f"the null distribution holds for that size only, so draw as many"
             )
-        counts = np.bincount(self.group.ravel(), self._histogram(sample).ravel(), minlength=len(self.probability))
+        histogram = _histogram(sample, self.edges_x, self.edges_y)
+        counts = np.bincount(self.group.ravel(), histogram.ravel(), minlength=len(self.probability))
         raw = float(jensenshannon(self.probability, counts) ** 2)
         return {
             "js_cell": float(np.log(2) * (raw - self.null_mean) / (np.log(2) - self.null_mean)),
@@ -90,6 +90,8 @@ class CellReference:
             "off_support": float(counts[-1] / self.num_samples),
         }
 
-    def _histogram(self, points: Array) -> Array:
-        open_edges = [np.concatenate([[-np.inf], edges, [np.inf]]) for edges in (self.edges_x, self.edges_y)]
-        return np.histogram2d(points[:, 0], points[:, 1], bins=open_edges)[0]
+
+def _histogram(points: Array, edges_x: Array, edges_y: Array) -> Array:
+    """Count points in the cells, with an outer rim for what lies outside."""
+    open_edges = [np.concatenate([[-np.inf], edges, [np.inf]]) for edges in (edges_x, edges_y)]
+    return np.asarray(np.histogram2d(points[:, 0], points[:, 1], bins=open_edges)[0])

@@ -19,7 +19,7 @@ NEIGHBOURS = 3
 
 
 def _distances(tree: KDTree, points: Array, rank: int, what: str) -> Array:
-    distances = np.asarray(tree.query(points, k=[rank])[0][:, 0])
+    distances = np.asarray(tree.query(points, k=[rank])[0])[:, 0]
     if not (distances > 0).all():
         raise ValueError(
             f"nearest-neighbour divergence: {what} holds points with {NEIGHBOURS} or more exact copies, expected "

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hsivi.nn.stacked import StackedLinear
+from hsivi.nn.stacked import LinearStack, StackedLinear
 
 
 def sinusoidal_embedding(time: Tensor, width: int) -> Tensor:
@@ -20,7 +20,7 @@ def sinusoidal_embedding(time: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-class ScoreMLP(nn.Module):
+class ScoreMLP(LinearStack):
     """Widths: EmbX [d, w], EmbT [e, w, w], Dec [w, w, w, d], GELU between linear maps and before Dec.
 
     Arguments:
@@ -64,6 +64,8 @@ class ScoreMLP(nn.Module):
         if time.ndim < x.ndim - 1:  # one time for all replicas: (*batch) -> (1, ..., *batch)
             time = time.reshape(*(1,) * (x.ndim - 1 - time.ndim), *time.shape)
         features = sinusoidal_embedding(time, self.embedding_width)
-        embedded = self.embed_t(features.expand(len(self.embed_x.weight), *features.shape[1:]))
+        if len(features) == 1:
+            features = features.expand(len(self.embed_x.weight), *features.shape[1:])
+        embedded = self.embed_t(features)
         output: Tensor = self.decode(self.embed_x(x) + embedded)
         return output

@@ -1,16 +1,65 @@
 """The replica axis: independent copies of a small network that run as one program.
 
-Only `StackedLinear` knows about it.  Its parameters carry a leading axis R, its input has shape (R, ..., in), and
+Among layers only `StackedLinear` knows about it.  Its parameters carry a leading axis R, its input has shape (R, ..., in), and
 one batched matrix product serves all copies; everything else broadcasts.  A stack of one also serves inputs
 with any leading axis, which is how one frozen score model teaches all replicas.
 """
 
+import copy
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from hsivi.noise import generator
+from hsivi.rng import generator
+
+
+class ReplicaStack(nn.Module, ABC):
+    """A network in R independent copies, called with x of shape (R, \\*batch, \\*event) and times.
+
+    Attributes:
+        event_ndim: number of dimensions of one sample.
+    """
+
+    event_ndim: int
+
+    @property
+    @abstractmethod
+    def replicas(self) -> int:
+        """R."""
+
+    @abstractmethod
+    def copies(self, replicas: int) -> Self:
+        """Return a trainable stack of equal copies of a stack of one."""
+
+    @abstractmethod
+    def select(self, parameters: Mapping[str, Tensor], replica: int) -> dict[str, Tensor]:
+        """Return, of a stack's parameters by name, those of one replica as the parameters of a stack of one."""
+
+
+class LinearStack(ReplicaStack):
+    """A stack all of whose parameters carry the replica axis in front."""
+
+    @property
+    def replicas(self) -> int:
+        """R."""
+        return len(next(self.parameters()))
+
+    def copies(self, replicas: int) -> Self:
+        """Return a trainable stack of equal copies of a stack of one."""
+        stack = copy.deepcopy(self)
+        for module in stack.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                repeated = parameter.detach().repeat(replicas, *(1,) * (parameter.ndim - 1))
+                setattr(module, name, nn.Parameter(repeated))
+        return stack
+
+    def select(self, parameters: Mapping[str, Tensor], replica: int) -> dict[str, Tensor]:
+        """Return one replica's parameters as those of a stack of one."""
+        return {name: value[replica : replica + 1].clone() for name, value in parameters.items()}
 
 
 class StackedLinear(nn.Module):

@@ -1,0 +1,38 @@
+# make reproduce   everything from nothing to reports/<scale>/index.html
+# make test        every check that CI runs
+SCALE ?= quick
+EXPERIMENTS ?= digits toy2d
+CORES ?= all
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+BIN := .venv/bin
+STAMP := .venv/installed
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: reproduce test check environment clean
+
+reproduce: environment
+	@snakemake --cores $(CORES) --config scale="$(SCALE)" experiments="$(EXPERIMENTS)"
+	@echo "Done. Open $(CURDIR)/reports/$(SCALE)/index.html"
+
+test: environment check
+	@pytest -n 2 --dist loadgroup
+
+check: environment
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@snakefmt --check Snakefile workflows/rules
+	@python -m tests.lint_workflow
+
+environment: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) > /dev/null || { echo "make: got no '$(PYTHON)', expected Python 3.11 or later; set PYTHON=/path/to/python"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing the pinned packages (about three minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)
+
+clean:
+	rm -rf results/smoke results/quick results/paper reports/smoke reports/quick reports/paper .snakemake

@@ -1,0 +1,48 @@
+# The whole suite as one graph: data -> score model -> fit -> samples -> record -> table -> reports.
+# Rules are command lines of the package; no science lives here.  Choose with
+#   snakemake --config scale=smoke|quick|paper experiments="toy2d digits"
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from hsivi import layout, methods, provenance, reporting
+from hsivi.config import ConfigError, experiment_files, load_experiment
+from hsivi.stages import settings
+
+min_version("9.20")
+
+SCALE = config.get("scale", "quick")
+NAMES = str(config.get("experiments", " ".join(experiment_files()))).replace(",", " ").split()
+
+try:
+    EXPERIMENTS = {name: load_experiment(name, SCALE) for name in NAMES}
+    CELLS = [cell for experiment in EXPERIMENTS.values() for cell in methods.cells(experiment)]
+    REPORTS = reporting.selected(EXPERIMENTS.values())
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+LOGS = f"results/{SCALE}/.logs"
+DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")
+CELL = layout.CellFiles(methods.Cell(SCALE, "{experiment}", "{dataset}", "{label}", "{nfe}"))
+
+
+wildcard_constraints:
+    experiment="[a-z0-9_]+",
+    dataset="[a-z0-9_]+",
+    label="[a-z0-9_-]+",
+    nfe="[0-9]+",
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        layout.metrics_table(SCALE),
+        [path for report in REPORTS for path in report.outputs(SCALE)],
+
+
+include: "workflows/rules/prepare.smk"
+include: "workflows/rules/cells.smk"
+include: "workflows/rules/report.smk"

@@ -1,0 +1,77 @@
+"""Hierarchical semi-implicit variational inference with score matching, trained jointly (the paper's method).
+
+T Gaussian layers share one network, initialised at the DDIM-eta step of the score model; the critic g of Proposition 1
+starts at the score model too; Algorithm 2 trains both (eq. (18)-(21)).  Sampling takes T evaluations of the layers' network.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from hsivi.bridge import DiffusionBridge
+from hsivi.checkpoint import Session
+from hsivi.hierarchy import DDIMHierarchy
+from hsivi.noise import SampleNoise
+from hsivi.objective import ScoreMatching
+from hsivi.problem import Problem
+from hsivi.recipe import Recipe
+from hsivi.score_model import NetworkScoreModel
+from hsivi.train import JointTrainer, TrainInfo
+
+TITLE = "HSIVI-SM"
+CITATION = "yu2023hierarchical"
+Config = Recipe
+
+
+def fit(problem: Problem, config: Recipe, seeds: tuple[int, ...], session: Session) -> list[dict[str, Tensor]]:
+    """Train one replica a seed and return the layers' and the critic's parameters of each."""
+    hierarchy = _hierarchy(problem, problem.copies(len(seeds)), config)
+    trainer = JointTrainer(
+        hierarchy=hierarchy,
+        critic=problem.copies(len(seeds)),
+        bridge=DiffusionBridge(problem.teacher, problem.grid.to(hierarchy.std)),
+        objective=ScoreMatching(event_ndim=len(problem.event_shape)),
+        recipe=config,
+        seeds=seeds,
+    )
+    session.train(trainer, config.iterations, _detail)
+    layers, critic = trainer.average.parameters(), trainer.critic.network
+    critic_parameters = {name: parameter.detach() for name, parameter in critic.named_parameters()}
+    return [
+        hierarchy.select(layers, index)
+        | {f"critic.{name}": value for name, value in critic.select(critic_parameters, index).items()}
+        for index in range(len(seeds))
+    ]
+
+
+def sample(problem: Problem, config: Recipe, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
+    """Yield x_{T-1}, ..., x_0."""
+    hierarchy = _hierarchy(problem, problem.copies(1), config)
+    hierarchy.load_state_dict({name: value for name, value in state.items() if not name.startswith("critic.")})
+    hierarchy.score_model = problem.counted(hierarchy.score_model)
+
+    def step_noise(t: int) -> Tensor:
+        drawn = noise.step(t)[None]
+        return drawn if t > 0 or config.final_noise else torch.zeros_like(drawn)
+
+    for x in hierarchy.propagate(noise.prior()[None], problem.nfe, 0, step_noise):
+        yield x[0]
+
+
+def estimated_score(problem: Problem, config: Recipe, state: dict[str, Tensor], x: Tensor, t: int) -> Tensor:
+    """Return the critic's estimate of grad log q_t at ``x`` of shape (n, \\*event)."""
+    critic = problem.copies(1)
+    critic.network.load_state_dict({k.removeprefix("critic."): v for k, v in state.items() if k.startswith("critic.")})
+    return critic.score(x[None], problem.grid[t].to(x))[0]
+
+
+def _hierarchy(problem: Problem, score_model: NetworkScoreModel, config: Recipe) -> DDIMHierarchy:
+    first = next(score_model.network.parameters())
+    log_variance = torch.zeros(score_model.network.replicas, *problem.event_shape, dtype=first.dtype, device=first.device)
+    return DDIMHierarchy(score_model, problem.grid, config.eta, log_variance)
+
+
+def _detail(info: TrainInfo) -> str:
+    fisher, critic = info.variational_loss.mean().item(), info.critic_loss.mean().item()
+    return f", loss {fisher:.4f}, critic {critic:.4f}"

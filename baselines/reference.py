@@ -1,0 +1,27 @@
+"""Control: the target itself, the best value a metric can take at this sample size.
+
+Where the target is known through data only, these are held-out points drawn with replacement.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hsivi.noise import SampleNoise
+from hsivi.problem import Problem
+
+TITLE = "Target (control)"
+CITATION = "yu2023hierarchical"
+NFE = (0,)
+
+
+@dataclass(frozen=True)
+class Config:
+    """No settings."""
+
+
+def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
+    """Yield samples of the target, a fresh set for every seed."""
+    everything = problem.draw(noise.stop, noise.seed, "reference")
+    yield everything[noise.start : noise.stop].to(noise.prior())

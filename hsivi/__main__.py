@@ -1,0 +1,144 @@
+"""Command line: every rule of the workflow is one such line, and any of them runs without Snakemake.
+
+Exit status: 0 done, 1 a run failed (for example a loss that is not finite), 2 the input cannot be used.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment
+from hsivi.methods import Cell, describe, method_files, rows
+
+DATASET_STAGES = {
+    "data": "prepare one data set",
+    "pretrain": "train the score model of one data set",
+    "reference": "prepare what the metrics know about one target",
+}
+CELL_STAGES = {
+    "fit": "train a method that needs it, all seeds together",
+    "sample": "draw the samples of one cell for every seed",
+    "measure": "turn the samples of one cell into its record",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; see the module docstring for the exit status."""
+    options = _parser().parse_args(arguments)
+    _limit_threads(getattr(options, "threads", "1"))
+    try:
+        options.run(options)
+    except ConfigError as error:
+        print(f"hsivi {options.command}: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, RuntimeError, OSError) as error:
+        if os.environ.get("HSIVI_TRACEBACK"):
+            raise
+        print(f"hsivi {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print("(set HSIVI_TRACEBACK=1 to see where)", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"hsivi {options.command}: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hsivi", description=__doc__.splitlines()[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, run: object) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("list", "print experiments, data sets, methods, metrics and scales", _list)
+    for name, text in DATASET_STAGES.items():
+        _add_place(add(name, text, _dataset_stage))
+    for name, text in CELL_STAGES.items():
+        command = add(name, text, _cell_stage)
+        _add_place(command)
+        command.add_argument("--method", required=True, help="row of the comparison; see 'hsivi list'")
+        command.add_argument("--nfe", required=True, help="function evaluations a sample")
+    collect = add("collect", "gather all records of a scale in one tidy table", _collect)
+    report = add("report", "render one table, figure or page", _report)
+    report.add_argument("name", help="name of a script in reports/, for example table1")
+    for command in (collect, report):
+        command.add_argument("--scale", required=True, help=", ".join(SCALES))
+        command.add_argument("--experiments", required=True, nargs="+", help="names of experiments")
+    return parser
+
+
+def _limit_threads(threads: str) -> None:
+    """Fix the number of threads before any numerical library starts its own: results may depend on it."""
+    if not threads.isdecimal() or int(threads) < 1:
+        sys.exit(f"hsivi: --threads: got {threads!r}, expected a whole number of at least 1; correct it")
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = threads
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--threads", default="1", help="threads of this process (default 1)")
+    command.add_argument("--scale", required=True, help=", ".join(SCALES))
+    command.add_argument("--experiment", required=True, help="name of a file in workflows/experiments")
+    command.add_argument("--dataset", required=True, help="data set of the experiment")
+
+
+def _dataset_stage(options: argparse.Namespace) -> None:
+    experiment = load_experiment(options.experiment, options.scale)
+    check_choice("data set", options.dataset, experiment.data.datasets)
+    importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
+
+
+def _cell_stage(options: argparse.Namespace) -> None:
+    experiment = load_experiment(options.experiment, options.scale)
+    check_choice("data set", options.dataset, experiment.data.datasets)
+    check_choice("method", options.method, rows(experiment))
+    if not options.nfe.isdecimal():
+        raise ConfigError(f"--nfe: got {options.nfe!r}, expected a whole number of at least 0; correct it")
+    cell = Cell(options.scale, options.experiment, options.dataset, options.method, int(options.nfe))
+    importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
+
+
+def _collect(options: argparse.Namespace) -> None:
+    from hsivi.stages.collect import run
+
+    run([load_experiment(name, options.scale) for name in options.experiments])
+
+
+def _report(options: argparse.Namespace) -> None:
+    from hsivi.config import ROOT
+
+    scripts = {p.stem: p for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")}
+    check_choice("report", options.name, scripts)
+    experiments = [load_experiment(name, options.scale) for name in options.experiments]
+    importlib.import_module(f"reports.{options.name}").render(options.scale, experiments)
+
+
+def _list(_: argparse.Namespace) -> None:
+    print("scales:", ", ".join(SCALES))
+    for name in experiment_files():
+        experiment = load_experiment(name, "quick")
+        print(f"experiment {name}: {experiment.title} ({experiment.source})")
+        print("  data sets:", ", ".join(experiment.data.datasets))
+        print("  metrics:", ", ".join(METRICS[experiment.data.kind]))
+        print("  rows:", ", ".join(rows(experiment)))
+    print("methods (files in baselines/):")
+    for name, path in method_files().items():
+        print(f"  {name:12s} {describe(path).title}: {describe(path).summary}")
+
+
+METRICS = {
+    "toy2d": (
+        "js_cell", "js_cell_raw", "off_support", "swd_ref", "js_ite", "kl_target_model_ite", "kl_model_target_ite",
+        "jdist_ite",
+    ),
+    "digits": (
+        "fd_digits_classifier", "kid_digits_classifier", "precision_digits_classifier", "recall_digits_classifier",
+    ),
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())

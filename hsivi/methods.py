@@ -1,0 +1,173 @@
+"""Baselines as files: what the workflow needs to know about baselines/<name>.py without running it.
+
+A baseline is found by its path.  Its facts are read from the source text, so that the Snakefile and the reports need
+no torch: the module docstring, the literal constants ``TITLE``, ``CITATION`` and ``NFE`` (budgets, where the
+experiment's do not apply), whether there is a function ``fit``, and the field names of its ``Config``.
+"""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hsivi.config import ROOT, ConfigError, Experiment, Method, check_choice
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """Facts about one baseline file.
+
+    Attributes:
+        name: file name without its ending.
+        path: the file.
+        title: name for people.
+        citation: key of the reference.
+        summary: first line of the module docstring.
+        nfe: the budgets it always uses, or None if the experiment decides.
+        needs_fit: whether it has a ``fit``.
+    """
+
+    name: str
+    path: Path
+    title: str
+    citation: str
+    summary: str
+    nfe: tuple[int, ...] | None
+    needs_fit: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured cell of the comparison.
+
+    Attributes:
+        scale: smoke, quick or paper.
+        experiment: experiment name.
+        dataset: data set name.
+        label: row of the comparison.
+        nfe: budget of function evaluations.
+    """
+
+    scale: str
+    experiment: str
+    dataset: str
+    label: str
+    nfe: int
+
+    def command(self, stage: str) -> str:
+        """Return the command line that makes this cell's output of a stage."""
+        return (
+            f"python -m hsivi {stage} --scale {self.scale} --experiment {self.experiment} --dataset {self.dataset} "
+            f"--method {self.label} --nfe {self.nfe}"
+        )
+
+
+def method_files() -> dict[str, Path]:
+    """Return the baseline files by name."""
+    return {p.stem: p for p in sorted((ROOT / "baselines").glob("*.py")) if not p.stem.startswith("_")}
+
+
+@cache
+def describe(path: Path) -> MethodInfo:
+    """Read the facts about a baseline from its source.
+
+    Raises:
+        ConfigError: the file is not valid Python or lacks what every baseline declares.
+    """
+    try:
+        tree = ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise ConfigError(f"baselines/{path.name}: got invalid Python in line {error.lineno}; correct it") from error
+    constants: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            try:
+                constants[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    docstring = ast.get_docstring(tree) or ""
+    missing = [
+        what
+        for what, there in [
+            ("a module docstring", docstring),
+            ("TITLE = '...'", isinstance(constants.get("TITLE"), str)),
+            ("CITATION = '...'", isinstance(constants.get("CITATION"), str)),
+            ("a class Config", "Config" in _top_level_names(tree)),
+            ("a function sample(problem, config, noise, state)", "sample" in functions),
+        ]
+        if not there
+    ]
+    if missing:
+        raise ConfigError(f"baselines/{path.name}: got no {missing[0]}, expected one in every baseline; add it")
+    return MethodInfo(
+        name=path.stem,
+        path=path,
+        title=constants["TITLE"],
+        citation=constants["CITATION"],
+        summary=docstring.splitlines()[0],
+        nfe=constants.get("NFE"),
+        needs_fit="fit" in functions,
+    )
+
+
+def _top_level_names(tree: ast.Module) -> set[str]:
+    names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+def rows(experiment: Experiment) -> dict[str, Method]:
+    """Return the enabled rows of an experiment: those it configures, and every other baseline with defaults.
+
+    Raises:
+        ConfigError: a row names a baseline that has no file.
+    """
+    files = method_files()
+    configured = dict(experiment.methods)
+    for label, method in configured.items():
+        check_choice(f"{experiment.name}.yaml: methods.{label}.baseline", method.baseline or label, files)
+    every = {name: configured.get(name, Method()) for name in files} | configured
+    return {label: method for label, method in every.items() if method.enabled}
+
+
+def info(experiment: Experiment, label: str) -> MethodInfo:
+    """Return the facts about the baseline behind a row.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    known = rows(experiment)
+    check_choice("method", label, known)
+    return describe(method_files()[known[label].baseline or label])
+
+
+def cells(experiment: Experiment) -> list[Cell]:
+    """Return every cell of an experiment in the order of the tables."""
+    found = []
+    for dataset in experiment.data.datasets:
+        for label, method in rows(experiment).items():
+            fixed = info(experiment, label).nfe
+            budgets = fixed if fixed is not None else (method.nfe if method.nfe is not None else experiment.nfe)
+            extra = () if fixed is not None else method.extra_nfe.get(dataset, ())
+            for nfe in sorted({*budgets, *extra}):
+                found.append(Cell(experiment.scale, experiment.name, dataset, label, nfe))
+    return found
+
+
+def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str:
+    """Return the name of the time grid of a cell.
+
+    Raises:
+        ConfigError: the experiment declares no grid for that budget.
+    """
+    grids = {**experiment.time_grids, **rows(experiment)[label].time_grids}
+    if nfe not in grids:
+        raise ConfigError(
+            f"{experiment.name}.yaml: time_grids: got no grid for NFE {nfe} (method {label}), expected one for every "
+            f"budget; add '{nfe}: hsivi' or remove the budget"
+        )
+    return grids[nfe]

@@ -1,0 +1,128 @@
+"""All metrics of the 2-D targets together, each with its floor.
+
+js_cell: calibrated Jensen-Shannon divergence on a grid; the number to trust.
+off_support: share of samples where the target has (almost) no mass.
+swd_ref: sliced Wasserstein-1 distance to the reference, less its null mean.
+js_ite: k-nearest-neighbour Jensen-Shannon divergence; the metric the paper names.
+kl_target_model_ite, kl_model_target_ite, jdist_ite: one-way Kullback-Leibler divergences and their sum.
+
+All are taken in the standardised coordinates the models live in, in nats where that applies.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsivi.config import ToyData
+from hsivi.data import Arrays, Dataset
+from hsivi.metrics.cells import CellReference
+from hsivi.metrics.knn import jensen_shannon, kullback_leibler
+from hsivi.metrics.sliced import SlicedReference
+from hsivi.rng import generator
+from hsivi.record import Measurement, standard_error
+
+Array = NDArray[np.float64]
+Floor = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class ToyReference:
+    """See `hsivi.metrics.Reference`.
+
+    Attributes:
+        dataset: the target, for fresh samples.
+        cells: reference of js_cell.
+        sliced: reference of swd_ref.
+        floor: mean and standard deviation of each metric on samples of the target itself.
+    """
+
+    dataset: Dataset
+    cells: CellReference
+    sliced: SlicedReference
+    floor: Floor
+
+    @classmethod
+    def build(cls, config: ToyData, dataset: Dataset, num_samples: int) -> "ToyReference":
+        """Prepare the reference for sample sets of size ``num_samples``."""
+        reference = dataset.training_points().astype(np.float64)
+        rng = generator(config.seed, "cell nulls")
+        cells = CellReference.build(reference, num_samples, rng)
+        nulls = [dataset.draw(num_samples, config.seed, "floor", i) for i in range(2 * config.floor_pairs)]
+        sliced = SlicedReference.build(reference, nulls)
+        blank = cls(dataset, cells, sliced, {})
+        pairs = zip(nulls[: config.floor_pairs], nulls[config.floor_pairs :], strict=True)
+        values = [blank._evaluate(x, y) for x, y in pairs]
+        floor = {
+            name: (float(np.mean([v[name] for v in values])), float(np.std([v[name] for v in values], ddof=1)))
+            for name in values[0]
+        }
+        return cls(dataset, cells, sliced, floor)
+
+    @classmethod
+    def restore(cls, dataset: Dataset, arrays: Arrays, metadata: dict[str, Any]) -> "ToyReference":
+        """Open a stored reference."""
+        cells = CellReference(
+            np.asarray(arrays["edges_x"], np.float64),
+            np.asarray(arrays["edges_y"], np.float64),
+            np.asarray(arrays["group"], np.int64),
+            np.asarray(arrays["probability"], np.float64),
+            **metadata["cells"],
+        )
+        sliced = SlicedReference(np.asarray(arrays["quantiles"], np.float64), metadata["sliced_null_mean"])
+        return cls(dataset, cells, sliced, {name: (m, s) for name, (m, s) in metadata["floor"].items()})
+
+    def arrays(self) -> Arrays:
+        """Return grid, probabilities and quantiles."""
+        cells = self.cells
+        return {
+            "edges_x": cells.edges_x,
+            "edges_y": cells.edges_y,
+            "group": cells.group,
+            "probability": cells.probability,
+            "quantiles": self.sliced.quantiles,
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Return null moments and floors."""
+        cells = self.cells
+        return {
+            "cells": {"num_samples": cells.num_samples, "null_mean": cells.null_mean, "null_std": cells.null_std},
+            "sliced_null_mean": self.sliced.null_mean,
+            "floor": self.floor,
+        }
+
+    def measure(self, sample_sets: NDArray[np.float32], seed: int) -> list[Measurement]:
+        """Average every metric over the sample sets, each against a fresh sample of the target."""
+        values = [
+            self._evaluate(self.dataset.draw(len(x), seed, "measure", k), x.astype(np.float64))
+            for k, x in enumerate(sample_sets)
+        ]
+        return [
+            Measurement(
+                seed=seed,
+                metric=name,
+                value=float(np.mean([v[name] for v in values])),
+                standard_error=standard_error([v[name] for v in values]),
+                num_samples=sample_sets.shape[1],
+                floor=self.floor[name][0],
+                floor_std=self.floor[name][1],
+            )
+            for name in values[0]
+        ]
+
+    def _evaluate(self, target: Array, sample: Array) -> dict[str, float]:
+        forward, backward = kullback_leibler(target, sample), kullback_leibler(sample, target)
+        cell = self.cells.evaluate(sample)
+        return {
+            "js_cell": cell["js_cell"],
+            "js_cell_raw": cell["js_cell_raw"],
+            "off_support": cell["off_support"],
+            "swd_ref": self.sliced.evaluate(sample),
+            "js_ite": jensen_shannon(target, sample),
+            "kl_target_model_ite": forward,
+            "kl_model_target_ite": backward,
+            "jdist_ite": forward + backward,
+        }
+

@@ -1,0 +1,109 @@
+"""The problem a baseline is given: a counted score model, a time grid, and nothing about tables or files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from hsivi.config import Experiment, LinearBetaScheduleConfig, QuadraticScheduleConfig, ScoreMLPConfig, UNetConfig
+from hsivi.nn.stacked import ReplicaStack
+from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, Schedule
+from hsivi.score_model import Counted, EvaluationCounter, NetworkScoreModel, ScoreModel, Single
+
+
+@dataclass
+class Problem:
+    """What a sampler may use.
+
+    Attributes:
+        teacher: the pre-trained score model as a stack of one, for methods that train; inputs (R, \\*batch, \\*event).
+        levels: times s_0 < ... < s_T of the grid, float64; None where the budget is zero.
+        nfe: T, the budget of function evaluations a sample.
+        event_shape: shape of one sample.
+        draw: returns n samples of the target itself for a key; what the control ``reference`` uses.
+        counter: counts the evaluations of `score_model` and of every model passed through `counted`.
+        score_model: the pre-trained score model for sampling, counted; inputs (\\*batch, \\*event).
+    """
+
+    teacher: ScoreModel
+    levels: Tensor | None
+    nfe: int
+    event_shape: tuple[int, ...]
+    draw: Callable[..., Tensor]
+    counter: EvaluationCounter = field(init=False)
+    score_model: ScoreModel = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counter = EvaluationCounter(self.nfe)
+        self.score_model = self.counted(Single(self.teacher))
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule."""
+        return self.teacher.schedule
+
+    @property
+    def grid(self) -> Tensor:
+        """The levels of a problem that has some.
+
+        Raises:
+            ValueError: the budget is zero, so there is no grid.
+        """
+        if self.levels is None:
+            raise ValueError(f"time grid: got a budget of {self.nfe}, expected at least 1; declare NFE = (0,) instead")
+        return self.levels
+
+    def counted(self, model: ScoreModel) -> ScoreModel:
+        """Return ``model`` such that its evaluations count against the budget."""
+        return Counted(model, self.counter)
+
+    def copies(self, replicas: int) -> NetworkScoreModel:
+        """Return trainable copies of the pre-trained network, one a replica.
+
+        Raises:
+            ValueError: the score model is a formula, not a network.
+        """
+        if not isinstance(self.teacher, NetworkScoreModel):
+            raise ValueError(
+                f"copies of the score model: got {type(self.teacher).__name__}, expected a network; this method needs "
+                f"one to start from"
+            )
+        return self.teacher.copies(replicas)
+
+
+def build_schedule(config: QuadraticScheduleConfig | LinearBetaScheduleConfig) -> Schedule:
+    """Return the noise schedule a configuration names."""
+    return QuadraticSchedule() if config.kind == "quadratic" else LinearBetaSchedule()
+
+
+def build_network(
+    config: ScoreMLPConfig | UNetConfig, event_shape: tuple[int, ...], seeds: tuple[int, ...]
+) -> ReplicaStack:
+    """Return a freshly initialised stack of networks, one a seed."""
+    if config.kind == "score_mlp":
+        from hsivi.nn.score_mlp import ScoreMLP
+
+        return ScoreMLP(seeds, event_shape[0], config.width, config.embedding_width)
+    from hsivi.nn.unet import StackedUNet
+
+    return StackedUNet(
+        seeds,
+        channels=config.channels,
+        layers_per_block=config.layers_per_block,
+        norm_groups=config.norm_groups,
+        image_size=event_shape[-1],
+        image_channels=event_shape[0],
+    )
+
+
+def build_score_model(experiment: Experiment, event_shape: tuple[int, ...], seed: int) -> NetworkScoreModel:
+    """Return a freshly initialised score model, a stack of one, on the computing device."""
+    config = experiment.network
+    network = build_network(config, event_shape, (seed,)).to(compute_device())
+    return NetworkScoreModel(network, build_schedule(experiment.schedule), config.predicts, config.finest_scale)
+
+
+def compute_device() -> torch.device:
+    """Return the device to compute on: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,158 @@
+"""Records: one JSON file for each measured cell, and the small notes beside every other output.
+
+A record holds what is needed to trace a number and to make it again.  It never holds the paper's number: claims meet
+records only in the reports.  Nothing here needs torch.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from hsivi.config import ConfigError, validate_config
+from hsivi.recipe import Frozen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Measurement(Frozen):
+    """One number.
+
+    Attributes:
+        seed: seed of training and sampling.
+        metric: name, carrying what changes the number.
+        value: the number.
+        standard_error: of the value, from repeated sample sets or the estimator itself; None where neither exists.
+        num_samples: samples the metric saw.
+        floor: mean value for samples of the target itself, None where the target cannot be drawn.
+        floor_std: standard deviation of a single such value.
+    """
+
+    seed: int
+    metric: str
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    standard_error: float | None
+    num_samples: int
+    floor: float | None = None
+    floor_std: float | None = None
+
+
+class Record(Frozen):
+    """One measured cell.
+
+    Attributes:
+        schema_version: version of this layout.
+        experiment, dataset, label, baseline, scale: which cell.
+        nfe: function evaluations a sample, counted.
+        time_grid: name of the time grid.
+        status: ``ok``, or ``declined`` where the method does not apply.
+        reason: why it was declined.
+        config: the method's full settings.
+        measurements: the numbers, empty unless the status is ok.
+        seconds: durations: training of all seeds, sampling of all seeds, and one sample's share.
+        device: where it ran.
+        dtype: of the samples.
+        environment: hardware and versions.
+        commit: of the checkout.
+        digests: of settings, code and input files.
+        command: makes this cell again.
+    """
+
+    schema_version: Literal[1] = 1
+    experiment: str
+    dataset: str
+    label: str
+    baseline: str
+    title: str
+    scale: str
+    nfe: int
+    time_grid: str | None
+    status: Literal["ok", "declined"]
+    reason: str | None = None
+    config: Mapping[str, Any]
+    measurements: tuple[Measurement, ...]
+    seconds: Mapping[str, float]
+    device: str
+    dtype: str
+    environment: Mapping[str, Any]
+    commit: str
+    digests: Mapping[str, str]
+    command: str
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file in one step: readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    Path(file.name).chmod(0o644)
+    os.replace(file.name, path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ConfigError: the file is missing or not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: got no such file, expected it to be made before; run snakemake") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: got broken JSON in line {error.lineno}; delete the file and run again") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: got {type(content).__name__}, expected an object; delete the file and run again")
+    return content
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record; errors as `read_json`."""
+    record: Record = validate_config(Record, read_json(path), str(path))
+    return record
+
+
+def tidy(records: list[Record]) -> "pd.DataFrame":
+    """Return one row a measurement, in the order of the records."""
+    import pandas as pd  # half a second that most stages need not spend
+
+    rows = [
+        {
+            "experiment": record.experiment,
+            "dataset": record.dataset,
+            "method": record.label,
+            "nfe": record.nfe,
+            **measurement.model_dump(),
+            "scale": record.scale,
+            "time_grid": record.time_grid,
+            "commit": record.commit,
+        }
+        for record in records
+        for measurement in record.measurements
+    ]
+    return pd.DataFrame(rows)
+
+
+def standard_error(values: list[float]) -> float | None:
+    """Return the standard error of a mean, or None for a single value."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+
+

@@ -1,0 +1,81 @@
+"""Reports as files: what the workflow needs to know about reports/<name>.py without running it.
+
+Each script makes one table, figure or page.  It declares literal constants: ``EXPERIMENT``, the experiment it shows
+(None for a script that shows all), ``OUTPUTS``, the files it writes below reports/<scale>/, and, for a page that
+shows what all other scripts made, ``PAGE = True``.  It offers a function ``render(scale, experiments)``.
+"""
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hsivi import layout, methods
+from hsivi.config import ROOT, ConfigError, Experiment
+
+
+@dataclass(frozen=True)
+class Report:
+    """Facts about one script.
+
+    Attributes:
+        name: file name without its ending.
+        path: the file.
+        experiment: experiment it shows, or None for all.
+        files: what it writes, below reports/<scale>/.
+        page: whether it shows the output of all other scripts.
+        docstring: what it shows, for people; the first line is a title.
+    """
+
+    name: str
+    path: Path
+    experiment: str | None
+    files: tuple[str, ...]
+    page: bool
+    docstring: str
+
+    def outputs(self, scale: str) -> list[Path]:
+        """Return what the script writes."""
+        return [layout.reports(scale) / file for file in self.files]
+
+    def inputs(self, scale: str, experiments: Mapping[str, Experiment], others: Iterable["Report"]) -> list[Path]:
+        """Return what the script reads: all records and samples of its experiment, or everything."""
+        if self.page:
+            made = [path for other in others if not other.page for path in other.outputs(scale)]
+            return [layout.metrics_table(scale), *made]
+        if self.experiment is None:
+            return [layout.metrics_table(scale)]
+        own = [layout.CellFiles(cell) for cell in methods.cells(experiments[self.experiment])]
+        return [path for files in own for path in (files.record, files.samples)]
+
+
+def reports() -> list[Report]:
+    """Return all scripts in reports/.
+
+    Raises:
+        ConfigError: a script lacks a declaration.
+    """
+    return [_describe(p) for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")]
+
+
+def selected(experiments: Iterable[Experiment]) -> list[Report]:
+    """Return the scripts whose experiment is among those given."""
+    names = {experiment.name for experiment in experiments}
+    return [report for report in reports() if report.experiment is None or report.experiment in names]
+
+
+def _describe(path: Path) -> Report:
+    tree = ast.parse(path.read_text())
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in ("EXPERIMENT", "OUTPUTS", "PAGE")
+    }
+    if not {"EXPERIMENT", "OUTPUTS"} <= set(constants):
+        raise ConfigError(f"reports/{path.name}: got no EXPERIMENT or OUTPUTS, expected both as literals; add them")
+    docstring = ast.get_docstring(tree) or path.stem
+    return Report(
+        path.stem, path, constants["EXPERIMENT"], tuple(constants["OUTPUTS"]), constants.get("PAGE", False), docstring
+    )

@@ -1,0 +1,138 @@
+"""Runs a baseline: loads its file, checks its settings, draws samples in batches, and counts evaluations."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from hsivi.checkpoint import Session
+from hsivi.config import ConfigError, check_choice, validate_config
+from hsivi.noise import SampleNoise
+from hsivi.problem import Problem
+
+State = dict[str, Tensor]
+
+
+class Baseline(Protocol):
+    """What a file in baselines/ offers.  ``skip``, ``fit`` and ``estimated_score`` are optional.
+
+    Attributes:
+        TITLE: name for people.
+        CITATION: key of the reference.
+        Config: frozen dataclass (or pydantic model) of the method's settings.
+    """
+
+    TITLE: str
+    CITATION: str
+    Config: type
+
+    def sample(self, problem: Problem, config: Any, noise: SampleNoise, state: State) -> Iterator[Tensor]:
+        """Yield x_{T-1}, ..., x_0, each of shape (n, \\*event), from x_T = noise.prior()."""
+        ...
+
+
+def load_baseline(name: str) -> Baseline:
+    """Import baselines/<name>.py."""
+    return cast(Baseline, importlib.import_module(f"baselines.{name}"))
+
+
+def make_config(baseline: Baseline, values: Mapping[str, Any], where: str) -> Any:
+    """Build a baseline's Config from values.
+
+    Raises:
+        ConfigError: a key is not known or a value has the wrong type.
+    """
+    if dataclasses.is_dataclass(baseline.Config):
+        known = tuple(field.name for field in dataclasses.fields(baseline.Config))
+        for key in values:
+            check_choice(f"{where}: config key", key, known)
+    return validate_config(baseline.Config, values, where)
+
+
+def skip_reason(baseline: Baseline, problem: Problem) -> str | None:
+    """Return why a baseline declines a problem, or None."""
+    skip: Callable[[Problem], str | None] | None = getattr(baseline, "skip", None)
+    return skip(problem) if skip is not None else None
+
+
+def fit(baseline: Baseline, problem: Problem, config: Any, seeds: Sequence[int], session: Session) -> list[State]:
+    """Train a baseline and return one state a seed; a baseline without ``fit`` has empty states."""
+    train = getattr(baseline, "fit", None)
+    if train is None:
+        return [{} for _ in seeds]
+    states: list[State] = train(problem, config, tuple(seeds), session)
+    return states
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one run.
+
+    Attributes:
+        x: shape (n, \\*event).
+        trajectory: x_T, ..., x_0 of the first samples, shape (T + 1, m, \\*event); empty where not asked for.
+        nfe: function evaluations a sample, counted.
+    """
+
+    x: Tensor
+    trajectory: Tensor
+    nfe: int
+
+
+@torch.no_grad()
+def draw(
+    baseline: Baseline,
+    problem: Problem,
+    config: Any,
+    seed: int,
+    num_samples: int,
+    state: State,
+    batch: int = 2_000,
+    trajectory: int = 0,
+    device: torch.device | None = None,
+) -> Samples:
+    """Draw samples; neither they nor the count depend on ``batch``.
+
+    Arguments:
+        baseline: the method.
+        problem: what it samples from.
+        config: its settings.
+        seed: seed of the run; the same for all methods that are compared.
+        num_samples: n.
+        state: what `fit` returned for this seed.
+        batch: samples at a time.
+        trajectory: keep the whole path of that many first samples (at most one batch).
+        device: where noise is put.
+
+    Raises:
+        ConfigError: the method used another number of evaluations than its budget, or left the shape.
+        BudgetExceeded: it asked for more evaluations than its budget.
+    """
+    parts, kept = [], torch.empty(0)
+    for start in range(0, num_samples, batch):
+        stop = min(start + batch, num_samples)
+        noise = SampleNoise(seed, start, stop, problem.event_shape, device=device or torch.device("cpu"))
+        problem.counter.count = 0
+        path = [noise.prior()[:trajectory]] if start == 0 and trajectory else []
+        x = torch.empty(0)
+        for x in baseline.sample(problem, config, noise, state):
+            if path:
+                path.append(x[:trajectory])
+        if x.shape != (stop - start, *problem.event_shape):
+            raise ConfigError(
+                f"{baseline.TITLE}: got samples of shape {tuple(x.shape)}, expected "
+                f"{(stop - start, *problem.event_shape)}; yield one x_t of that shape a step"
+            )
+        if problem.counter.count != problem.nfe:
+            raise ConfigError(
+                f"{baseline.TITLE}: got {problem.counter.count} function evaluations a sample, expected the budget "
+                f"{problem.nfe}; use the whole grid once, and pass networks of your own through problem.counted"
+            )
+        if path:
+            kept = torch.stack(path)
+        parts.append(x.cpu())
+    return Samples(torch.cat(parts), kept.cpu(), problem.counter.count)

@@ -1,0 +1,84 @@
+"""A cell made ready to run: its problem, its method, its settings."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsivi import layout, methods, provenance
+from hsivi.arrays import load_arrays
+from hsivi.config import Experiment
+from hsivi.data import Dataset
+from hsivi.methods import Cell, MethodInfo
+from hsivi.problem import Problem, build_score_model, compute_device
+from hsivi.sampler import Baseline, load_baseline, make_config
+from hsivi.stages import settings
+from hsivi.stages.common import files, open_dataset
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """What the stages ``fit`` and ``sample`` work with.
+
+    Attributes:
+        cell: which cell.
+        info: facts about the baseline.
+        baseline: its module.
+        config: its settings.
+        problem: what it is given.
+        files: its files.
+    """
+
+    cell: Cell
+    info: MethodInfo
+    baseline: Baseline
+    config: Any
+    problem: Problem
+    files: layout.CellFiles
+
+    @property
+    def title(self) -> str:
+        """How progress lines name the cell."""
+        return f"{self.cell.dataset} {self.cell.label} nfe={self.cell.nfe}"
+
+
+def identity(experiment: Experiment, cell: Cell) -> str:
+    """Return a digest of the settings and the code that decide what a cell learns."""
+    path = methods.info(experiment, cell.label).path
+    return provenance.digest([settings.of_cell(experiment, cell), provenance.code_digest(provenance.stage_file("fit"), path)])
+
+
+def open_cell(experiment: Experiment, cell: Cell) -> OpenCell:
+    """Load score model and method of a cell.
+
+    Raises:
+        ConfigError: a file is missing or a setting cannot be used.
+    """
+    info = methods.info(experiment, cell.label)
+    baseline = load_baseline(info.name)
+    values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
+    dataset = open_dataset(experiment, cell.dataset)
+    return OpenCell(
+        cell,
+        info,
+        baseline,
+        make_config(baseline, values, f"{experiment.name}.yaml: {cell.label}"),
+        _problem(experiment, cell, dataset),
+        layout.CellFiles(cell),
+    )
+
+
+def _problem(experiment: Experiment, cell: Cell, dataset: Dataset) -> Problem:
+    teacher = build_score_model(experiment, dataset.event_shape, experiment.data.seed)
+    stored = load_arrays(files(experiment, cell.dataset).score_model)
+    teacher.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
+    teacher.network.requires_grad_(False)
+    levels = None
+    if cell.nfe > 0:
+        levels = teacher.schedule.time_grid(methods.time_grid_name(experiment, cell.label, cell.nfe), cell.nfe)
+
+    def draw(n: int, *key: int | str) -> Tensor:
+        return torch.from_numpy(dataset.draw(n, *key)).float().to(compute_device())
+
+    return Problem(teacher, levels, cell.nfe, dataset.event_shape, draw)

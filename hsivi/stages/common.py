@@ -1,0 +1,56 @@
+"""What stages share: opening data sets and score models, and the note beside each output."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hsivi import layout, provenance, record
+from hsivi.arrays import load_arrays
+from hsivi.config import Experiment
+from hsivi.data import Dataset, restore
+
+
+@dataclass
+class Stopwatch:
+    """Measures a stage and writes down how its output was made."""
+
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    _begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the stage began."""
+        return time.perf_counter() - self._begin
+
+    def note(self, output: Path, command: str, **facts: Any) -> None:
+        """Write the note beside ``output``: command, duration, machine, versions, commit, digest, and ``facts``."""
+        content: Mapping[str, Any] = {
+            "command": command,
+            "started": self.started,
+            "seconds": round(self.seconds, 3),
+            "environment": provenance.environment(),
+            "commit": provenance.git_commit(),
+            "sha256": provenance.file_digest(output),
+            **facts,
+        }
+        record.write_json(layout.note(output), content)
+
+
+def dataset_command(stage: str, experiment: Experiment, dataset: str) -> str:
+    """Return the command line of a stage that works on a whole data set."""
+    return (
+        f"python -m hsivi {stage} --scale {experiment.scale} --experiment {experiment.name} --dataset {dataset}"
+    )
+
+
+def files(experiment: Experiment, dataset: str) -> layout.DatasetFiles:
+    """Return the shared files of a data set."""
+    return layout.DatasetFiles(experiment.scale, experiment.name, dataset)
+
+
+def open_dataset(experiment: Experiment, dataset: str) -> Dataset:
+    """Open a prepared data set."""
+    return restore(experiment.data, dataset, load_arrays(files(experiment, dataset).data))

@@ -1,0 +1,108 @@
+"""Stage ``sample``: draw the samples of one cell for every seed, and count function evaluations."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsivi.arrays import load_arrays, save_arrays
+from hsivi.checkpoint import Progress
+from hsivi.config import Experiment
+from hsivi.methods import Cell
+from hsivi.problem import compute_device
+from hsivi.sampler import State, draw, skip_reason
+from hsivi.stages.cell import OpenCell, open_cell
+from hsivi.stages.common import Stopwatch
+
+TRAJECTORY = 2_000
+"""Samples of the first seed whose whole path is kept."""
+LONGEST_TRAJECTORY = 50
+FIELD_POINTS = 21
+FIELD_EXTENT = 2.5
+
+
+def run(experiment: Experiment, cell: Cell) -> None:
+    """Write samples of shape (seeds, sets, n, \\*event), a trajectory, and the note."""
+    watch, opened = Stopwatch(), open_cell(experiment, cell)
+    reason = skip_reason(opened.baseline, opened.problem)
+    if reason is not None:
+        save_arrays(opened.files.samples, {}, {"declined": reason})
+        watch.note(opened.files.samples, cell.command("sample"), declined=reason)
+        return
+    states = _states(experiment, opened)
+    arrays: dict[str, NDArray[Any]] = {}
+    counts, drawn = set(), []
+    progress = Progress(f"sample {opened.title}")
+    for done, (seed, state) in enumerate(zip(experiment.seeds, states, strict=True)):
+        run_ = draw(
+            opened.baseline,
+            opened.problem,
+            opened.config,
+            seed,
+            experiment.num_samples * experiment.sample_sets,
+            state,
+            trajectory=TRAJECTORY if done == 0 and cell.nfe <= LONGEST_TRAJECTORY else 0,
+            device=compute_device(),
+        )
+        counts.add(run_.nfe)
+        drawn.append(run_.x.reshape(experiment.sample_sets, experiment.num_samples, *run_.x.shape[1:]))
+        if done == 0 and len(run_.trajectory):
+            arrays["trajectory"] = run_.trajectory.numpy()
+        progress.update(done + 1, len(experiment.seeds))
+    arrays["samples"] = torch.stack(drawn).float().numpy()
+    seconds = watch.seconds
+    arrays |= _estimated_scores(opened, states[0])
+    save_arrays(opened.files.samples, arrays)
+    watch.note(
+        opened.files.samples,
+        cell.command("sample"),
+        seeds=list(experiment.seeds),
+        nfe=max(counts),
+        sampling_seconds=seconds,
+        config=_plain(opened.config),
+        device=str(compute_device()),
+        dtype="float32",
+        threads=torch.get_num_threads(),
+    )
+
+
+def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
+    if not opened.info.needs_fit:
+        return [{} for _ in experiment.seeds]
+    stored = load_arrays(opened.files.fit)
+    return [
+        {
+            name.removeprefix(f"{seed}/"): torch.from_numpy(array).to(compute_device())
+            for name, array in stored.items()
+            if name.startswith(f"{seed}/")
+        }
+        for seed in experiment.seeds
+    ]
+
+
+def _estimated_scores(opened: OpenCell, state: State) -> dict[str, NDArray[Any]]:
+    """Return, for a method with ``estimated_score`` on 2-D data, that field of every layer on a grid of points."""
+    estimate = getattr(opened.baseline, "estimated_score", None)
+    if estimate is None or opened.problem.event_shape != (2,):
+        return {}
+    axis = np.linspace(-FIELD_EXTENT, FIELD_EXTENT, FIELD_POINTS, dtype=np.float32)
+    points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    x = torch.from_numpy(points).to(compute_device())
+    with torch.no_grad():
+        estimates = [estimate(opened.problem, opened.config, state, x, t) for t in range(opened.problem.nfe)]
+        targets = [opened.problem.teacher.score(x[None], opened.problem.grid[t].to(x))[0] for t in range(opened.cell.nfe)]
+    return {"field_points": points, "field_estimate": _stack(estimates), "field_target": _stack(targets)}
+
+
+def _stack(values: list[Tensor]) -> NDArray[Any]:
+    array: NDArray[Any] = torch.stack(values).cpu().numpy()
+    return array
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    from pydantic import TypeAdapter
+
+    plain: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return plain

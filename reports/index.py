@@ -1,0 +1,141 @@
+"""The page: every table and figure of a scale with the commands that make them, in one self-contained file."""
+
+import base64
+import csv
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from hsivi import layout, methods
+from hsivi.config import ROOT, Experiment
+from hsivi.record import Record, read_json, write_atomically
+from hsivi.reporting import Report, selected
+from reports._records import records
+
+EXPERIMENT = None
+OUTPUTS = ("index.html",)
+PAGE = True
+
+
+def render(scale: str, experiments: Sequence[Experiment]) -> None:
+    """Write the page."""
+    shown = [report for report in selected(experiments) if not report.page]
+    made = records(experiments)
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("index.html.jinja").render(
+        scale=scale,
+        experiments=experiments,
+        experiment_flag=" ".join(experiment.name for experiment in experiments),
+        figures=[_figure(r, scale, experiments) for r in shown if r.files[0].endswith(".png")],
+        tables=[_table(r, scale, experiments) for r in sorted(shown, key=_rank) if r.files[0].endswith(".csv")],
+        run=_run(scale, made, experiments),
+        cells=[_cell(record) for record in made],
+        training=_training(scale, experiments),
+    )
+    write_atomically(layout.reports(scale) / "index.html", page)
+
+
+def _rank(report: Report) -> tuple[bool, str]:
+    return report.name != "margins", report.name
+
+
+def _command(report: Report, scale: str, experiments: Sequence[Experiment]) -> str:
+    names = report.experiment or " ".join(e.name for e in experiments)
+    return f"python -m hsivi report {report.name} --scale {scale} --experiments {names}"
+
+
+def _words(report: Report) -> dict[str, str]:
+    title, _, rest = report.docstring.partition("\n")
+    return {"name": report.name, "title": title, "text": " ".join(rest.split())}
+
+
+def _figure(report: Report, scale: str, experiments: Sequence[Experiment]) -> dict[str, str]:
+    png = (layout.reports(scale) / report.files[0]).read_bytes()
+    data = "data:image/png;base64," + base64.b64encode(png).decode()
+    return {**_words(report), "data": data, "svg": report.files[1], "command": _command(report, scale, experiments)}
+
+
+def _table(report: Report, scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
+    with (layout.reports(scale) / report.files[0]).open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    return {
+        **_words(report),
+        "header": header,
+        "rows": rows,
+        "files": report.files,
+        "command": _command(report, scale, experiments),
+    }
+
+
+def _cell(record: Record) -> dict[str, Any]:
+    return {
+        "dataset": record.dataset,
+        "title": record.title + (f" ({record.label.partition('-')[2]} recipe)" if "-" in record.label else ""),
+        "nfe": record.nfe,
+        "time_grid": record.time_grid or "–",
+        "seconds": record.seconds,
+        "status": record.status,
+        "reason": record.reason or "",
+        "command": record.command,
+        "record": str(_record_path(record)),
+    }
+
+
+def _record_path(record: Record) -> Path:
+    cell = methods.Cell(record.scale, record.experiment, record.dataset, record.label, record.nfe)
+    return layout.CellFiles(cell).record
+
+
+def _training(scale: str, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """Return what was trained before any method: score models and, for digits, the classifier's accuracy."""
+    rows = []
+    for experiment in experiments:
+        for dataset in experiment.data.datasets:
+            files = layout.DatasetFiles(scale, experiment.name, dataset)
+            pretrained, reference = read_json(layout.note(files.score_model)), read_json(layout.note(files.reference))
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "parameters": pretrained["parameters"],
+                    "iterations": pretrained["recipe"]["iterations"],
+                    "seconds": pretrained["seconds"],
+                    "command": pretrained["command"],
+                    "accuracy": reference["metadata"].get("held_out_accuracy"),
+                }
+            )
+    return rows
+
+
+def _run(scale: str, made: Sequence[Record], experiments: Sequence[Experiment]) -> dict[str, Any]:
+    """Return hardware, versions and how long the run took: work summed, and first start to last end."""
+    notes = [read_json(path) for path in _notes(scale, experiments)]
+    starts = [datetime.fromisoformat(note["started"]).timestamp() for note in notes]
+    ends = [start + note["seconds"] for start, note in zip(starts, notes, strict=True)]
+    commits = sorted({note["commit"] for note in notes})
+    return {
+        "environment": made[0].environment,
+        "work_minutes": sum(note["seconds"] for note in notes) / 60,
+        "span_minutes": (max(ends) - min(starts)) / 60,
+        "finished": datetime.fromtimestamp(max(ends)).astimezone().isoformat(timespec="minutes"),
+        "commits": commits,
+        "devices": sorted({record.device for record in made if record.device}),
+    }
+
+
+def _notes(scale: str, experiments: Sequence[Experiment]) -> list[Path]:
+    found = []
+    for experiment in experiments:
+        for dataset in experiment.data.datasets:
+            files = layout.DatasetFiles(scale, experiment.name, dataset)
+            found += [layout.note(path) for path in (files.data, files.score_model, files.reference)]
+        for cell in methods.cells(experiment):
+            own = layout.CellFiles(cell)
+            found.append(layout.note(own.samples))
+            if methods.info(experiment, cell.label).needs_fit:
+                found.append(layout.note(own.fit))
+    return found

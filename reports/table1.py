@@ -1,0 +1,106 @@
+"""Table 1: divergence between target and samples on the four 2-D data sets.
+
+Rows are data sets, columns are methods grouped by T as in the paper; cells are mean ± standard deviation over seeds.
+Each block is one metric, followed by the block the paper prints.  The paper calls its numbers Jensen-Shannon
+divergences of the ITE toolbox; several exceed what that estimator can return, so they are shown for comparison of
+order and ratio, not of size (see DEVIATIONS).
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from hsivi import layout
+from hsivi.config import Experiment
+from hsivi.record import write_atomically
+from reports._records import claims, measurements, summary, title
+
+EXPERIMENT = "toy2d"
+OUTPUTS = ("tables/table1.csv", "tables/table1.md", "tables/table1.tex")
+BLOCKS = {
+    "js_cell": "js_cell (calibrated, nats; the number to trust)",
+    "jdist_ite": "J distance (symmetrised KL, k-NN, nats)",
+    "js_ite": "Jensen-Shannon (k-NN as in ITE, nats)",
+    "swd_ref": "sliced Wasserstein-1",
+}
+PRINTED = "printed in the paper (estimator not identified)"
+ORDER = ("ddpm", "ddim", "hsivi_sm", "hsivi_sm-paper")
+TABLE_BUDGETS = (5, 10, 100, 1000)
+
+
+def cells(experiment: Experiment) -> pd.DataFrame:
+    """Return the table: rows (block, data set), columns (T, method), cells as text."""
+    numbers = summary(measurements([experiment]))
+    numbers = numbers[(numbers.nfe.isin(TABLE_BUDGETS)) & ~numbers.method.isin(["prior", "reference"])]
+    names = {label: title(experiment, label) for label in numbers.method.unique()}
+    rank = {label: ORDER.index(label) if label in ORDER else len(ORDER) for label in names}
+    columns = sorted({(r.nfe, r.method) for r in numbers.itertuples()}, key=lambda c: (c[0], rank[c[1]], c[1]))
+    rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for metric, heading in BLOCKS.items():
+        for dataset in experiment.data.datasets:
+            here = numbers[(numbers.metric == metric) & (numbers.dataset == dataset)].set_index(["nfe", "method"])
+            row = {}
+            for nfe, label in columns:
+                key = (f"T = {nfe}", names[label])
+                row[key] = _number(here.loc[(nfe, label)]) if (nfe, label) in here.index else "–"
+            row["", "target itself"] = f"{here.floor.iloc[0]:.4f}"
+            rows[heading, dataset] = row
+    for dataset in experiment.data.datasets:
+        rows[PRINTED, dataset] = {
+            (f"T = {nfe}", names[label]): _printed(dataset, label, nfe) for nfe, label in columns
+        } | {("", "target itself"): "–"}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["metric", "data set"])
+    return table
+
+
+def _number(row: pd.Series) -> str:
+    return f"{row['mean']:.4f} ± {row['sd']:.4f}" if row["seeds"] > 1 else f"{row['mean']:.4f}"
+
+
+def _printed(dataset: str, label: str, nfe: int) -> str:
+    known = claims()
+    base = label.partition("-")[0]
+    hit = known[
+        (known.source == "hsivi")
+        & (known.table == "table1")
+        & (known.dataset == dataset)
+        & (known.method == base)
+        & (known.nfe == nfe)
+    ]
+    if hit.empty:
+        return "–"
+    value, sd = hit.iloc[0].value, hit.iloc[0].sd
+    return f"{value:.3f}" + (f" ± {sd:.3f}" if pd.notna(sd) else "")
+
+
+def render(scale: str, experiments: Sequence[Experiment]) -> None:
+    """Write the table as CSV, Markdown and LaTeX."""
+    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
+    write_table(cells(experiment), scale, "table1")
+
+
+def write_table(table: pd.DataFrame, scale: str, name: str) -> None:
+    """Write one table of text cells in three formats."""
+    folder = layout.reports(scale) / "tables"
+    flat = table.copy()
+    flat.columns = pd.Index([" ".join(part for part in column if part) for column in table.columns])
+    flat = flat.reset_index()
+    write_atomically(folder / f"{name}.csv", flat.to_csv(index=False))
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [flat.columns, *flat.to_numpy()]]
+    lines.insert(1, "|" + " --- |" * len(flat.columns))
+    write_atomically(folder / f"{name}.md", "\n".join(lines) + "\n")
+    tex = table.map(lambda text: text.replace("±", r"$\pm$").replace("–", "--"))
+    write_atomically(folder / f"{name}.tex", _latex(tex))
+
+
+def _latex(table: pd.DataFrame) -> str:
+    """Return a booktabs tabular; pandas' own needs jinja templates but escapes what it must."""
+    escaped = table.rename(index=_escape, columns=_escape)
+    text: str = escaped.to_latex(multicolumn_format="c", multirow=False)
+    return text
+
+
+def _escape(text: str) -> str:
+    return text.replace("_", r"\_").replace("±", r"$\pm$")

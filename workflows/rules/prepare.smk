@@ -1,0 +1,54 @@
+# What all cells of a data set share: the data, the score model, what the metrics know about the target.
+
+
+rule data:
+    output:
+        DATASET.data,
+        layout.note(DATASET.data),
+    params:
+        code=provenance.code_digest(provenance.stage_file("data")),
+        settings=lambda w: settings.of_data(EXPERIMENTS[w.experiment]),
+    log:
+        f"{LOGS}/data/{{experiment}}/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m hsivi data --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        " --threads {threads} 2>&1 | tee {log}"
+
+
+rule pretrain:
+    input:
+        DATASET.data,
+    output:
+        DATASET.score_model,
+        layout.note(DATASET.score_model),
+    params:
+        code=provenance.code_digest(provenance.stage_file("pretrain")),
+        settings=lambda w: settings.of_score_model(EXPERIMENTS[w.experiment]),
+    log:
+        f"{LOGS}/pretrain/{{experiment}}/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    priority: 20
+    shell:
+        "python -m hsivi pretrain --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        " --threads {threads} 2>&1 | tee {log}"
+
+
+rule reference:
+    input:
+        DATASET.data,
+    output:
+        DATASET.reference,
+        layout.note(DATASET.reference),
+    params:
+        code=provenance.code_digest(provenance.stage_file("reference")),
+        settings=lambda w: settings.of_reference(EXPERIMENTS[w.experiment]),
+    log:
+        f"{LOGS}/reference/{{experiment}}/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m hsivi reference --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        " --threads {threads} 2>&1 | tee {log}"
