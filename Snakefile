@@ -12,18 +12,28 @@ from hsivi.stages import settings
 min_version("9.20")
 
 SCALE = config.get("scale", "quick")
-NAMES = str(config.get("experiments", " ".join(experiment_files()))).replace(",", " ").split()
+NAMES = (
+    str(config.get("experiments", " ".join(experiment_files())))
+    .replace(",", " ")
+    .split()
+)
 
 try:
     EXPERIMENTS = {name: load_experiment(name, SCALE) for name in NAMES}
-    CELLS = [cell for experiment in EXPERIMENTS.values() for cell in methods.cells(experiment)]
+    CELLS = [
+        cell
+        for experiment in EXPERIMENTS.values()
+        for cell in methods.cells(experiment)
+    ]
     REPORTS = reporting.selected(EXPERIMENTS.values())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 LOGS = f"results/{SCALE}/.logs"
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")
-CELL = layout.CellFiles(methods.Cell(SCALE, "{experiment}", "{dataset}", "{label}", "{nfe}"))
+CELL = layout.CellFiles(
+    methods.Cell(SCALE, "{experiment}", "{dataset}", "{label}", "{nfe}")
+)
 
 
 wildcard_constraints:
@@ -43,6 +53,7 @@ rule all:
         [path for report in REPORTS for path in report.outputs(SCALE)],
 
 
+include: "workflows/rules/common.smk"
 include: "workflows/rules/prepare.smk"
 include: "workflows/rules/cells.smk"
 include: "workflows/rules/report.smk"

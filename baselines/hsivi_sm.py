@@ -1,7 +1,8 @@
 """Hierarchical semi-implicit variational inference with score matching, trained jointly (the paper's method).
 
-T Gaussian layers share one network, initialised at the DDIM-eta step of the score model; the critic g of Proposition 1
-starts at the score model too; Algorithm 2 trains both (eq. (18)-(21)).  Sampling takes T evaluations of the layers' network.
+T Gaussian layers share one network, initialised at the DDIM-eta step of the score model; the critic g of
+Proposition 1 starts at the score model too; Algorithm 2 trains both (eq. (18)-(21)).  Sampling takes T evaluations of
+the layers' network.
 """
 
 from collections.abc import Iterator
@@ -68,7 +69,9 @@ def estimated_score(problem: Problem, config: Recipe, state: dict[str, Tensor], 
 
 def _hierarchy(problem: Problem, score_model: NetworkScoreModel, config: Recipe) -> DDIMHierarchy:
     first = next(score_model.network.parameters())
-    log_variance = torch.zeros(score_model.network.replicas, *problem.event_shape, dtype=first.dtype, device=first.device)
+    log_variance = torch.zeros(
+        score_model.network.replicas, *problem.event_shape, dtype=first.dtype, device=first.device
+    )
     return DDIMHierarchy(score_model, problem.grid, config.eta, log_variance)
 
 

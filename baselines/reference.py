@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hsivi.noise import SampleNoise
+from hsivi.noise import BLOCK, SampleNoise
 from hsivi.problem import Problem
 
 TITLE = "Target (control)"
@@ -23,5 +23,4 @@ class Config:
 
 def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
     """Yield samples of the target, a fresh set for every seed."""
-    everything = problem.draw(noise.stop, noise.seed, "reference")
-    yield everything[noise.start : noise.stop].to(noise.prior())
+    yield noise.rows(lambda block: problem.draw(BLOCK, noise.seed, "reference", block))

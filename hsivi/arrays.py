@@ -1,7 +1,6 @@
 """Arrays on disk: safetensors files, written atomically, read without executing anything.  No torch here."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
     partial = path.with_suffix(".partial")
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(contiguous, partial, metadata={"json": json.dumps(metadata or {})})
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -32,9 +31,13 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         arrays: dict[str, NDArray[Any]] = load_file(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: got no such file, expected an earlier stage to have made it; run snakemake {path}") from error
+        raise ConfigError(
+            f"{path}: got no such file, expected an earlier stage to have made it; run snakemake {path}"
+        ) from error
     except SafetensorError as error:
-        raise ConfigError(f"{path}: got a damaged file ({error}), expected safetensors; delete it and run again") from error
+        raise ConfigError(
+            f"{path}: got a damaged file ({error}), expected safetensors; delete it and run again"
+        ) from error
     return arrays
 
 

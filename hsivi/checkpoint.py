@@ -4,7 +4,6 @@ A training's checkpoint lies in a scratch folder that Snakemake does not know of
 outputs before it runs a job again.  Rerun is resume: the same command continues, bit for bit, where it was stopped.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -101,7 +100,7 @@ class Session:
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         torch.save({"identity": self.identity, "state": trainer.state_dict()}, partial)
-        os.replace(partial, self.checkpoint)
+        partial.replace(self.checkpoint)
 
     def _restore(self, trainer: Resumable) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():

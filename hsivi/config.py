@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from hsivi.recipe import Count, Frozen, Positive, PretrainRecipe
+from hsivi.recipe import Count, Frozen, PretrainRecipe
 
 SCALES = ("smoke", "quick", "paper")
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,7 +160,7 @@ class Experiment(Frozen):
             unknown = set(method.extra_nfe) - set(self.data.datasets)
             if unknown:
                 raise ValueError(
-                    f"methods.{label}.extra_nfe: got {sorted(unknown)}, expected data sets {_one_of(self.data.datasets)}"
+                    f"methods.{label}.extra_nfe: got {sorted(unknown)}, expected {_one_of(self.data.datasets)}"
                 )
         return self
 
@@ -232,7 +232,9 @@ def parse_experiment(path: Path, scale: str) -> Experiment:
         raise ConfigError(f"{path}: got no such file, expected an experiment; check the path") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise ConfigError(f"{path}: got text that is not YAML ({problem}), expected YAML; correct that place") from error
+        raise ConfigError(
+            f"{path}: got text that is not YAML ({problem}), expected YAML; correct that place"
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected a mapping; see workflows/experiments")
     try:

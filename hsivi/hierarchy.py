@@ -100,7 +100,9 @@ class DDIMHierarchy(nn.Module):
         noise = self.score_model.noise(z, self.levels[t + 1])
         mean = expand(self.x_scale[t]) * z + expand(self.noise_scale[t]) * noise
         batch_ndim = z.ndim - self.log_variance.ndim
-        log_variance = self.log_variance.reshape(len(self.log_variance), *(1,) * batch_ndim, *self.log_variance.shape[1:])
+        log_variance = self.log_variance.reshape(
+            len(self.log_variance), *(1,) * batch_ndim, *self.log_variance.shape[1:]
+        )
         return DiagonalGaussian(mean, expand(self.std[t]) * torch.exp(0.5 * log_variance))
 
     def propagate(self, x: Tensor, start: int, stop: int, noise: StepNoise) -> Iterator[Tensor]:

@@ -78,7 +78,9 @@ def describe(path: Path) -> MethodInfo:
     try:
         tree = ast.parse(path.read_text())
     except SyntaxError as error:
-        raise ConfigError(f"baselines/{path.name}: got invalid Python in line {error.lineno}; correct it") from error
+        raise ConfigError(
+            f"baselines/{path.name}: got invalid Python in line {error.lineno}, expected Python; correct it"
+        ) from error
     constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):

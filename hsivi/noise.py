@@ -6,7 +6,7 @@ therefore depend neither on the batch size nor on the device, nor on whether a r
 and the noise of one replica does not depend on the replicas it is stacked with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hsivi.rng import generator
 
+CPU = torch.device("cpu")
 BLOCK = 64
 """Samples whose noise comes from one generator; a batch of any size is cut out of whole blocks."""
 
@@ -44,7 +45,7 @@ class SampleNoise:
     stop: int
     event_shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def prior(self) -> Tensor:
         """Return x_T ~ N(0, I) with shape (n, \\*event), common to all samplers of a seed."""
@@ -54,11 +55,12 @@ class SampleNoise:
         """Return the noise of the transition to x_t with shape (n, \\*event)."""
         return self._draw("step", t)
 
-    def _draw(self, purpose: str, t: int) -> Tensor:
+    def rows(self, draw_block: Callable[[int], Tensor]) -> Tensor:
+        """Return the rows of samples ``start`` to ``stop - 1``, cut out of blocks of `BLOCK` rows each."""
         first, last = self.start // BLOCK, -(-self.stop // BLOCK)
-        blocks = [
-            standard_normal((BLOCK, *self.event_shape), self.seed, "sample", purpose, t, block)
-            for block in range(first, last)
-        ]
-        rows = torch.cat(blocks)[self.start - first * BLOCK : self.stop - first * BLOCK]
-        return rows.to(device=self.device, dtype=self.dtype)
+        rows = torch.cat([draw_block(block) for block in range(first, last)])
+        return rows[self.start - first * BLOCK : self.stop - first * BLOCK].to(device=self.device, dtype=self.dtype)
+
+    def _draw(self, purpose: str, t: int) -> Tensor:
+        shape = (BLOCK, *self.event_shape)
+        return self.rows(lambda block: standard_normal(shape, self.seed, "sample", purpose, t, block))

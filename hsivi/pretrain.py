@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hsivi.optimise import Average, Optimiser
 from hsivi.recipe import PretrainRecipe
 from hsivi.rng import generator
-from hsivi.optimise import Average, Optimiser
 from hsivi.schedule import sigma
 from hsivi.score_model import NetworkScoreModel
 from hsivi.train import NonFiniteLoss

@@ -6,7 +6,6 @@ records only in the reports.  Nothing here needs torch.
 
 import json
 import math
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,7 +91,7 @@ def write_atomically(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         file.write(text)
     Path(file.name).chmod(0o644)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -154,5 +153,3 @@ def standard_error(values: list[float]) -> float | None:
         return None
     mean = math.fsum(values) / len(values)
     return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
-
-

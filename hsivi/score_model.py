@@ -170,9 +170,7 @@ class GaussianMixtureScoreModel(ScoreModel):
         variance = alpha_bar * self.variances.to(x) + 1 - alpha_bar  # (*batch, K)
         difference = alpha_bar[..., None].sqrt() * self.means.to(x) - x[..., None, :]  # (*batch, K, d)
         log_weight = (
-            self.weights.to(x).log()
-            - 0.5 * difference.square().sum(-1) / variance
-            - 0.5 * x.shape[-1] * variance.log()
+            self.weights.to(x).log() - 0.5 * difference.square().sum(-1) / variance - 0.5 * x.shape[-1] * variance.log()
         )
         responsibility = torch.softmax(log_weight, -1) / variance
         return (responsibility[..., None] * difference).sum(-2)

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from hsivi.bridge import DiffusionBridge
-from hsivi.recipe import Recipe
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import DDIMHierarchy
-from hsivi.rng import generator
 from hsivi.objective import ScoreMatching
 from hsivi.optimise import Average, Optimiser
+from hsivi.recipe import Recipe
+from hsivi.rng import generator
 from hsivi.score_model import NetworkScoreModel
 
 
@@ -51,7 +51,9 @@ class Pairs:
         """Return the pairs that come from chains ``start`` to ``stop - 1``."""
         if independent:
             return Pairs(
-                self.mixing[:, start:stop], self.x[:, start:stop], self.conditional_score[:, start:stop],
+                self.mixing[:, start:stop],
+                self.x[:, start:stop],
+                self.conditional_score[:, start:stop],
                 self.t[:, start:stop],
             )
         ways = self.x.shape[2] // self.mixing.shape[2]

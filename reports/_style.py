@@ -36,7 +36,9 @@ def start() -> None:
 def save(figure: Figure, scale: str, name: str) -> None:
     """Write reports/<scale>/figures/<name>.png and .svg, marked where the scale is only a trial."""
     if scale == "smoke":
-        figure.text(0.5, 0.5, "smoke scale", fontsize=36, color="0.85", ha="center", va="center", rotation=20, zorder=-1)
+        figure.text(
+            0.5, 0.5, "smoke scale", fontsize=36, color="0.85", ha="center", va="center", rotation=20, zorder=-1
+        )
     for ending in ("png", "svg"):
         path = layout.reports(scale) / "figures" / f"{name}.{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Figure 4: how HSIVI-SM moves samples towards the target, with the critic's estimate of the score.
 
-Panels show x_9, x_7, x_5 and x_0 of ten layers as in the paper (the nearest layers where fewer are trained).  Arrows are
-the critic's estimate of grad log q_t, drawn where samples are.
+Panels show x_9, x_7, x_5 and x_0 of ten layers as in the paper (the nearest layers where fewer are trained).  Arrows
+are the critic's estimate of grad log q_t, drawn where samples are.
 """
 
 from collections.abc import Sequence

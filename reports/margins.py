@@ -1,7 +1,7 @@
 """HSIVI-SM against DDIM and DDPM at the same number of function evaluations.
 
-A negative difference means that HSIVI-SM is better, except for precision and recall.  "in s.e." is the difference divided by its standard error
-over seeds (unpaired, Welch); beyond two in either direction the row says who is ahead.
+A negative difference means that HSIVI-SM is better.  "in s.e." is the difference divided by its standard error over
+seeds (unpaired, Welch); beyond two in either direction the row says who is ahead.
 """
 
 from collections.abc import Sequence

@@ -99,6 +99,25 @@ def test_moons_have_the_upper_one_on_the_left(targets):
     assert x[left, 1].mean() > 0.3 > x[x[:, 0] > 1, 1].mean()
 
 
+def test_noise_levels(targets):
+    """Distances to the noiseless curve; they set the scale of every metric, so they are pinned.
+
+    The mean square of a residual has the relative error sqrt(2 / n); curvature adds less than a further 2 %.
+    """
+    circles, moons, roll = raw(targets["circles"]), raw(targets["moons"]), 5 * raw(targets["swissroll"])
+    radius = circles.norm(dim=1)
+    moons = (moons - torch.tensor([-1.0, -0.2])) / 2
+    angle, turn = torch.atan2(roll[:, 1], roll[:, 0]), 2 * np.pi
+    residuals = {
+        "circles": ((radius[radius > 2.25] - 3) / 3, 0.08),
+        "moons": (moons[moons[:, 0] < -0.3].norm(dim=1) - 1, 0.1),  # the upper moon alone
+        "swissroll": ((roll.norm(dim=1) - angle + turn / 2) % turn - turn / 2, 1.0),  # radius = angle, up to turns
+    }
+    for name, (residual, noise) in residuals.items():
+        ratio = float(residual.square().mean() / noise**2)
+        assert abs(ratio - 1) < 5 * (2 / len(residual)) ** 0.5 + 0.02, f"{name}: {ratio} with n={len(residual)}"
+
+
 def test_an_unknown_target_is_refused():
     with pytest.raises(ValueError, match="got 'spiral', expected one of checkerboard, swissroll, circles, moons"):
         Toy2D.fit("spiral", 0, 10)

@@ -63,7 +63,13 @@ class CellReference:
         nulls = rng.multinomial(num_samples, probability / probability.sum(), num_nulls) / num_samples
         raw = np.array([jensenshannon(probability, q) ** 2 for q in nulls])
         return cls(
-            edges[:, 0], edges[:, 1], group.astype(np.int64), probability, num_samples, float(raw.mean()), float(raw.std(ddof=1))
+            edges[:, 0],
+            edges[:, 1],
+            group.astype(np.int64),
+            probability,
+            num_samples,
+            float(raw.mean()),
+            float(raw.std(ddof=1)),
         )
 
     def evaluate(self, sample: Array) -> dict[str, float]:

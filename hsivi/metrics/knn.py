@@ -52,6 +52,7 @@ def jensen_shannon(x: Array, y: Array, k: int = NEIGHBOURS) -> float:
     Arguments:
         x: shape (n, d).
         y: shape (n, d).
+        k: number of the neighbour.
 
     Raises:
         ValueError: shapes differ, values are not finite, or a point has k or more exact copies.

@@ -20,8 +20,8 @@ from hsivi.data import Arrays, Dataset
 from hsivi.metrics.cells import CellReference
 from hsivi.metrics.knn import jensen_shannon, kullback_leibler
 from hsivi.metrics.sliced import SlicedReference
-from hsivi.rng import generator
 from hsivi.record import Measurement, standard_error
+from hsivi.rng import generator
 
 Array = NDArray[np.float64]
 Floor = dict[str, tuple[float, float]]
@@ -125,4 +125,3 @@ class ToyReference:
             "kl_model_target_ite": backward,
             "jdist_ite": forward + backward,
         }
-

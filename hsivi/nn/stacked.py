@@ -1,8 +1,8 @@
 """The replica axis: independent copies of a small network that run as one program.
 
-Among layers only `StackedLinear` knows about it.  Its parameters carry a leading axis R, its input has shape (R, ..., in), and
-one batched matrix product serves all copies; everything else broadcasts.  A stack of one also serves inputs
-with any leading axis, which is how one frozen score model teaches all replicas.
+Among layers only `StackedLinear` knows about it.  Its parameters carry a leading axis R, its input has shape
+(R, ..., in), and one batched matrix product serves all copies; everything else broadcasts.  A stack of one also
+serves inputs with any leading axis, which is how one frozen score model teaches all replicas.
 """
 
 import copy

@@ -46,7 +46,9 @@ class OpenCell:
 def identity(experiment: Experiment, cell: Cell) -> str:
     """Return a digest of the settings and the code that decide what a cell learns."""
     path = methods.info(experiment, cell.label).path
-    return provenance.digest([settings.of_cell(experiment, cell), provenance.code_digest(provenance.stage_file("fit"), path)])
+    return provenance.digest(
+        [settings.of_cell(experiment, cell), provenance.code_digest(provenance.stage_file("fit"), path)]
+    )
 
 
 def open_cell(experiment: Experiment, cell: Cell) -> OpenCell:
@@ -58,25 +60,18 @@ def open_cell(experiment: Experiment, cell: Cell) -> OpenCell:
     info = methods.info(experiment, cell.label)
     baseline = load_baseline(info.name)
     values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
-    dataset = open_dataset(experiment, cell.dataset)
-    return OpenCell(
-        cell,
-        info,
-        baseline,
-        make_config(baseline, values, f"{experiment.name}.yaml: {cell.label}"),
-        _problem(experiment, cell, dataset),
-        layout.CellFiles(cell),
-    )
+    config = make_config(baseline, values, f"{experiment.name}.yaml: {cell.label}")
+    grid = methods.time_grid_name(experiment, cell.label, cell.nfe) if cell.nfe else None
+    problem = _problem(experiment, cell, open_dataset(experiment, cell.dataset), grid)
+    return OpenCell(cell, info, baseline, config, problem, layout.CellFiles(cell))
 
 
-def _problem(experiment: Experiment, cell: Cell, dataset: Dataset) -> Problem:
+def _problem(experiment: Experiment, cell: Cell, dataset: Dataset, grid: str | None) -> Problem:
     teacher = build_score_model(experiment, dataset.event_shape, experiment.data.seed)
     stored = load_arrays(files(experiment, cell.dataset).score_model)
     teacher.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
     teacher.network.requires_grad_(False)
-    levels = None
-    if cell.nfe > 0:
-        levels = teacher.schedule.time_grid(methods.time_grid_name(experiment, cell.label, cell.nfe), cell.nfe)
+    levels = teacher.schedule.time_grid(grid, cell.nfe) if grid is not None else None
 
     def draw(n: int, *key: int | str) -> Tensor:
         return torch.from_numpy(dataset.draw(n, *key)).float().to(compute_device())

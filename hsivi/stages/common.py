@@ -41,9 +41,7 @@ class Stopwatch:
 
 def dataset_command(stage: str, experiment: Experiment, dataset: str) -> str:
     """Return the command line of a stage that works on a whole data set."""
-    return (
-        f"python -m hsivi {stage} --scale {experiment.scale} --experiment {experiment.name} --dataset {dataset}"
-    )
+    return f"python -m hsivi {stage} --scale {experiment.scale} --experiment {experiment.name} --dataset {dataset}"
 
 
 def files(experiment: Experiment, dataset: str) -> layout.DatasetFiles:

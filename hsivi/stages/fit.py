@@ -2,7 +2,7 @@
 
 import torch
 
-from hsivi import layout
+from hsivi import layout, methods
 from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
 from hsivi.config import ConfigError, Experiment
@@ -18,9 +18,12 @@ def run(experiment: Experiment, cell: Cell) -> None:
     Raises:
         ConfigError: the method needs no training.
     """
-    watch, opened = Stopwatch(), open_cell(experiment, cell)
-    if not opened.info.needs_fit:
-        raise ConfigError(f"fit: got method {cell.label!r}, expected one with a function fit; run 'hsivi sample' instead")
+    watch = Stopwatch()
+    if not methods.info(experiment, cell.label).needs_fit:
+        raise ConfigError(
+            f"fit: got method {cell.label!r}, expected one with a function fit; run 'hsivi sample' instead"
+        )
+    opened = open_cell(experiment, cell)
     output = opened.files.fit
     session = Session(f"fit {opened.title}", layout.scratch(output), identity(experiment, cell))
     declined = skip_reason(opened.baseline, opened.problem)

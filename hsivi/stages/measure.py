@@ -19,9 +19,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
     measurements: list[Measurement] = []
     if declined is None:
         target = open_dataset(experiment, cell.dataset)
-        reference = restore(
-            experiment.data, target, load_arrays(shared.reference), load_metadata(shared.reference)
-        )
+        reference = restore(experiment.data, target, load_arrays(shared.reference), load_metadata(shared.reference))
         samples = load_arrays(own.samples)["samples"]
         for seed, sample_sets in zip(experiment.seeds, samples, strict=True):
             measurements += reference.measure(sample_sets, seed)

@@ -92,7 +92,9 @@ def _estimated_scores(opened: OpenCell, state: State) -> dict[str, NDArray[Any]]
     x = torch.from_numpy(points).to(compute_device())
     with torch.no_grad():
         estimates = [estimate(opened.problem, opened.config, state, x, t) for t in range(opened.problem.nfe)]
-        targets = [opened.problem.teacher.score(x[None], opened.problem.grid[t].to(x))[0] for t in range(opened.cell.nfe)]
+        targets = [
+            opened.problem.teacher.score(x[None], opened.problem.grid[t].to(x))[0] for t in range(opened.cell.nfe)
+        ]
     return {"field_points": points, "field_estimate": _stack(estimates), "field_target": _stack(targets)}
 
 

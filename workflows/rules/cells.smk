@@ -1,19 +1,6 @@
 # One cell of the comparison: what a method learns, draws, and scores.
 
 
-def baseline_file(wildcards):
-    return methods.info(EXPERIMENTS[wildcards.experiment], wildcards.label).path
-
-
-def cell_of(wildcards):
-    return methods.Cell(SCALE, wildcards.experiment, wildcards.dataset, wildcards.label, int(wildcards.nfe))
-
-
-def fitted(wildcards):
-    needs_fit = methods.info(EXPERIMENTS[wildcards.experiment], wildcards.label).needs_fit
-    return [layout.CellFiles(cell_of(wildcards)).fit] if needs_fit else []
-
-
 rule fit:
     input:
         DATASET.data,
@@ -21,16 +8,19 @@ rule fit:
     output:
         CELL.fit,
         layout.note(CELL.fit),
-    params:
-        code=lambda w: provenance.code_digest(provenance.stage_file("fit"), baseline_file(w)),
-        settings=lambda w: settings.of_cell(EXPERIMENTS[w.experiment], cell_of(w)),
     log:
         f"{LOGS}/fit/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
+    priority: 10
     conda:
         "../../environment.yml"
-    priority: 10
+    params:
+        scale=SCALE,
+        code=lambda w: provenance.code_digest(
+            provenance.stage_file("fit"), baseline_file(w)
+        ),
+        settings=lambda w: settings.of_cell(EXPERIMENTS[w.experiment], cell_of(w)),
     shell:
-        "python -m hsivi fit --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi fit --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
 
 
@@ -42,15 +32,18 @@ rule sample:
     output:
         CELL.samples,
         layout.note(CELL.samples),
-    params:
-        code=lambda w: provenance.code_digest(provenance.stage_file("sample"), baseline_file(w)),
-        settings=lambda w: settings.of_cell(EXPERIMENTS[w.experiment], cell_of(w)),
     log:
         f"{LOGS}/sample/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
     conda:
         "../../environment.yml"
+    params:
+        scale=SCALE,
+        code=lambda w: provenance.code_digest(
+            provenance.stage_file("sample"), baseline_file(w)
+        ),
+        settings=lambda w: settings.of_cell(EXPERIMENTS[w.experiment], cell_of(w)),
     shell:
-        "python -m hsivi sample --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi sample --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
 
 
@@ -62,13 +55,14 @@ rule measure:
         layout.note(CELL.samples),
     output:
         CELL.record,
-    params:
-        code=provenance.code_digest(provenance.stage_file("measure")),
-        settings=lambda w: settings.of_measure(EXPERIMENTS[w.experiment]),
     log:
         f"{LOGS}/measure/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
     conda:
         "../../environment.yml"
+    params:
+        scale=SCALE,
+        code=provenance.code_digest(provenance.stage_file("measure")),
+        settings=lambda w: settings.of_measure(EXPERIMENTS[w.experiment]),
     shell:
-        "python -m hsivi measure --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi measure --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"

@@ -5,15 +5,16 @@ rule data:
     output:
         DATASET.data,
         layout.note(DATASET.data),
-    params:
-        code=provenance.code_digest(provenance.stage_file("data")),
-        settings=lambda w: settings.of_data(EXPERIMENTS[w.experiment]),
     log:
         f"{LOGS}/data/{{experiment}}/{{dataset}}.log",
     conda:
         "../../environment.yml"
+    params:
+        scale=SCALE,
+        code=provenance.code_digest(provenance.stage_file("data")),
+        settings=lambda w: settings.of_data(EXPERIMENTS[w.experiment]),
     shell:
-        "python -m hsivi data --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi data --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --threads {threads} 2>&1 | tee {log}"
 
 
@@ -23,16 +24,17 @@ rule pretrain:
     output:
         DATASET.score_model,
         layout.note(DATASET.score_model),
-    params:
-        code=provenance.code_digest(provenance.stage_file("pretrain")),
-        settings=lambda w: settings.of_score_model(EXPERIMENTS[w.experiment]),
     log:
         f"{LOGS}/pretrain/{{experiment}}/{{dataset}}.log",
+    priority: 20
     conda:
         "../../environment.yml"
-    priority: 20
+    params:
+        scale=SCALE,
+        code=provenance.code_digest(provenance.stage_file("pretrain")),
+        settings=lambda w: settings.of_score_model(EXPERIMENTS[w.experiment]),
     shell:
-        "python -m hsivi pretrain --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi pretrain --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --threads {threads} 2>&1 | tee {log}"
 
 
@@ -42,13 +44,14 @@ rule reference:
     output:
         DATASET.reference,
         layout.note(DATASET.reference),
-    params:
-        code=provenance.code_digest(provenance.stage_file("reference")),
-        settings=lambda w: settings.of_reference(EXPERIMENTS[w.experiment]),
     log:
         f"{LOGS}/reference/{{experiment}}/{{dataset}}.log",
     conda:
         "../../environment.yml"
+    params:
+        scale=SCALE,
+        code=provenance.code_digest(provenance.stage_file("reference")),
+        settings=lambda w: settings.of_reference(EXPERIMENTS[w.experiment]),
     shell:
-        "python -m hsivi reference --scale {SCALE} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi reference --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --threads {threads} 2>&1 | tee {log}"

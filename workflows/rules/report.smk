@@ -6,15 +6,16 @@ rule collect:
         [layout.CellFiles(cell).record for cell in CELLS],
     output:
         layout.metrics_table(SCALE),
-    params:
-        code=provenance.code_digest(provenance.stage_file("collect")),
-        experiments=" ".join(NAMES),
     log:
         f"{LOGS}/collect.log",
     conda:
         "../../environment.yml"
+    params:
+        scale=SCALE,
+        code=provenance.code_digest(provenance.stage_file("collect")),
+        experiments=" ".join(NAMES),
     shell:
-        "python -m hsivi collect --scale {SCALE} --experiments {params.experiments} 2>&1 | tee {log}"
+        "python -m hsivi collect --scale {params.scale} --experiments {params.experiments} 2>&1 | tee {log}"
 
 
 for report in REPORTS:
@@ -26,13 +27,14 @@ for report in REPORTS:
             report.inputs(SCALE, EXPERIMENTS, REPORTS),
         output:
             report.outputs(SCALE),
-        params:
-            code=provenance.code_digest(report.path),
-            name=report.name,
-            experiments=" ".join(NAMES),
         log:
             f"{LOGS}/report_{report.name}.log",
         conda:
             "../../environment.yml"
+        params:
+            scale=SCALE,
+            code=provenance.code_digest(report.path),
+            name=report.name,
+            experiments=" ".join(NAMES),
         shell:
-            "python -m hsivi report {params.name} --scale {SCALE} --experiments {params.experiments} 2>&1 | tee {log}"
+            "python -m hsivi report {params.name} --scale {params.scale} --experiments {params.experiments} 2>&1 | tee {log}"

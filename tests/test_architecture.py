@@ -1,0 +1,80 @@
+"""Imports run one way; what the Snakefile and the reports import needs no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hsivi.config import ROOT
+from hsivi.provenance import imported_files
+
+# What each layer may import, besides itself and the layers it names.  Nouns come first, the command line last.
+TORCH_FREE = {"config", "recipe", "record", "provenance", "layout", "methods", "reporting", "arrays", "rng"}
+LAYERS = {
+    "nouns": ["noise", "rng", "gaussian", "schedule", "nn/stacked", "nn/score_mlp", "nn/unet", "score_model"],
+    "method": ["bridge", "hierarchy", "objective", "optimise", "recipe"],
+    "training": ["train", "pretrain", "checkpoint"],
+}
+FORBIDDEN = [
+    ("objective", {"hierarchy", "bridge", "train", "schedule", "score_model"}, "an objective knows no layer loop"),
+    ("hierarchy", {"bridge", "objective", "train"}, "the hierarchy knows no target"),
+    ("bridge", {"nn/score_mlp", "nn/unet", "hierarchy", "train"}, "the bridge knows no network"),
+    ("gaussian", {"hierarchy", "bridge", "train", "schedule"}, "a Gaussian knows nothing else"),
+    ("train", {"problem", "sampler", "data/__init__", "metrics/__init__"}, "the trainer knows no data"),
+    ("problem", {"sampler", "stages/__init__"}, "a problem knows no sampler"),
+]
+
+
+def direct(path: Path) -> set[str]:
+    """Return what a file of the package imports itself, as paths without ending below hsivi/."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("hsivi"):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name.removeprefix("hsivi.").replace(".", "/") for name in found}
+
+
+def closure(name: str) -> set[str]:
+    files = imported_files(ROOT / "hsivi" / f"{name}.py")
+    return {str(f.relative_to(ROOT / "hsivi").with_suffix("")) for f in files if f.is_relative_to(ROOT / "hsivi")}
+
+
+@pytest.mark.parametrize(("name", "forbidden", "why"), FORBIDDEN)
+def test_forbidden_edges(name: str, forbidden: set[str], why: str) -> None:
+    assert not direct(ROOT / "hsivi" / f"{name}.py") & forbidden, why
+
+
+@pytest.mark.parametrize("name", [n for layer in LAYERS.values() for n in layer])
+def test_the_library_knows_neither_stages_nor_files(name: str) -> None:
+    above = {"stages/__init__", "layout", "__main__", "sampler", "problem", "methods", "reporting"}
+    assert not closure(name) & above
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "baselines").glob("*.py")), ids=lambda p: p.stem)
+def test_baselines_import_nouns_only(path: Path) -> None:
+    used = direct(path)
+    above = {u for u in used if u.startswith(("stages", "config", "layout", "methods", "record", "sampler", "data"))}
+    assert not above, f"{path.name} imports {above}"
+    text = path.read_text()
+    assert "import baselines" not in text and "from baselines" not in text, "baselines do not import each other"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "hsivi").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_package_imports_neither_baselines_nor_reports(path: Path) -> None:
+    text = path.read_text()
+    assert "from baselines" not in text and "from reports" not in text
+
+
+def test_no_torch_where_none_is_needed() -> None:
+    modules = [f"hsivi.{name}" for name in sorted(TORCH_FREE)] + ["hsivi.stages.settings", "hsivi.stages.measure"]
+    modules += [f"reports.{p.stem}" for p in (ROOT / "reports").glob("*.py") if p.stem != "__init__"]
+    code = f"import importlib, sys; [importlib.import_module(m) for m in {modules!r}]; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+def test_files_stay_readable() -> None:
+    long = {str(p): n for p in ROOT.glob("hsivi/**/*.py") if (n := len(p.read_text().splitlines())) > 320}
+    assert not long

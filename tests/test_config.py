@@ -1,0 +1,112 @@
+"""Experiments as data: every file parses at every scale, and every mistake is one line with a remedy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsivi.config import ROOT, SCALES, ConfigError, at_scale, experiment_files, load_experiment, parse_experiment
+
+GOOD = yaml.safe_load((ROOT / "workflows" / "experiments" / "toy2d.yaml").read_text())
+
+
+def write(tmp_path: Path, **changes: Any) -> Path:
+    path = tmp_path / "broken.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, **changes}))
+    return path
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", experiment_files())
+def test_every_experiment_parses_and_is_named_after_its_file(name: str, scale: str) -> None:
+    experiment = load_experiment(name, scale)
+    assert experiment.name == name
+    assert experiment.scale == scale
+
+
+def test_scales_differ_where_the_file_says_so() -> None:
+    seeds = [load_experiment("toy2d", scale).seeds for scale in SCALES]
+    assert [len(s) for s in seeds] == [2, 3, 5]
+
+
+def test_paper_recipe_is_appendix_e() -> None:
+    experiment = load_experiment("toy2d", "paper")
+    moons = experiment.recipe_values("hsivi_sm-paper", "moons", 10)
+    checkerboard = [experiment.recipe_values("hsivi_sm-paper", "checkerboard", nfe) for nfe in (5, 10)]
+    assert (moons["learning_rate"], moons["critic_learning_rate"]) == (2e-4, 5e-4)
+    assert (moons["iterations"], moons["batch"], moons["critic_updates"], moons["eta"]) == (25_000, 64, 3, 1.0)
+    assert [c["learning_rate"] for c in checkerboard] == [1e-5, 2e-5]
+    assert [c["critic_learning_rate"] for c in checkerboard] == [5e-5, 1e-4]
+    pretrain = experiment.pretrain
+    assert (pretrain.iterations, pretrain.learning_rate, pretrain.batch) == (200_000, 3e-4, 100)
+
+
+MISTAKES = {
+    "misspelt key": ({"seedz": [1]}, ["seedz", "not known", "spelling"]),
+    "misspelt nested key": ({"pretrain": {**GOOD["pretrain"], "lerning_rate": 1}}, ["lerning_rate", "not known"]),
+    "wrong type": ({"num_samples": "many"}, ["num_samples", "'many'", "integer"]),
+    "negative number": ({"seeds": [-1]}, ["seeds.0", "-1", "greater than or equal to 0"]),
+    "negative NFE": ({"nfe": [-5]}, ["nfe.0", "-5"]),
+    "missing section": ({"schedule": None}, ["schedule"]),
+    "unknown data set": ({"data": {**GOOD["data"], "datasets": ["moon"]}}, ["moon", "'moons'"]),
+    "unknown recipe": ({"methods": {"hsivi_sm": {"recipe": "best"}}}, ["'best'", "recommended"]),
+    "unknown kind": ({"network": {"kind": "transformer"}}, ["network", "transformer", "score_mlp"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_given_expected_and_remedy(mistake: str, tmp_path: Path) -> None:
+    changes, words = MISTAKES[mistake]
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment(write(tmp_path, **changes), "quick")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "got" in message and "expected" in message and message.count(";") >= 1, message
+    for word in words:
+        assert word in message, message
+
+
+def test_text_that_is_not_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: [unclosed")
+    with pytest.raises(ConfigError, match="not YAML") as caught:
+        parse_experiment(path, "quick")
+    assert "\n" not in str(caught.value)
+    path.write_text("just words")
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        parse_experiment(path, "quick")
+    with pytest.raises(ConfigError, match="no such file"):
+        parse_experiment(tmp_path / "absent.yaml", "quick")
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'toy2d'"):
+        load_experiment("toy2", "quick")
+    with pytest.raises(ConfigError, match="did you mean 'paper'"):
+        load_experiment("toy2d", "papr")
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+trees = st.recursive(
+    scalars, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.text("abc", max_size=2), t, max_size=3)
+)
+
+
+@given(trees, trees, trees)
+def test_at_scale_picks_exactly_the_scale(smoke: Any, quick: Any, paper: Any) -> None:
+    tree = {"a": [{"smoke": smoke, "quick": quick, "paper": paper}], "b": {"smoke": 1, "quick": 2}}
+    for scale, value in (("smoke", smoke), ("quick", quick), ("paper", paper)):
+        assert at_scale(tree, scale) == {"a": [at_scale(value, scale)], "b": {"smoke": 1, "quick": 2}}
+
+
+@given(st.dictionaries(st.text(max_size=8), trees, max_size=4))
+def test_any_mapping_is_refused_without_a_traceback_of_another_kind(content: dict[str, Any]) -> None:
+    path = ROOT / ".pytest_cache" / "fuzz.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment(path, "quick")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,207 @@
+"""The graph: dry runs of every scale, a real smoke run, and what is made again after an edit.
+
+Everything happens in a copy of the checkout, so that edits touch nobody's work.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hsivi.config import ROOT, SCALES, load_experiment
+from hsivi.methods import cells
+from hsivi.record import read_record
+
+pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.slow]
+COPIED = ("hsivi", "baselines", "reports", "workflows", "profiles", "claims", "Snakefile", "environment.yml")
+
+
+class Checkout:
+    """A copy of the project in which the workflow runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in COPIED:
+            source = ROOT / name
+            ignore = shutil.ignore_patterns("__pycache__", *SCALES)
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=ignore)
+            else:
+                shutil.copy(source, folder / name)
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        command = ["snakemake", *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def planned(self) -> dict[str, int]:
+        """Return how many jobs of each rule a run would start."""
+        done = self.snakemake("--dry-run", "--config", "scale=smoke")
+        assert done.returncode == 0, done.stdout + done.stderr
+        text = done.stdout + done.stderr
+        table = text.rpartition("Job stats:")[2].partition("total")[0]
+        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="module")
+def smoke(checkout: Checkout) -> Checkout:
+    """The checkout after a real run at scale smoke."""
+    done = checkout.snakemake("--cores", "2", "--config", "scale=smoke")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return checkout
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_dry_run(scale: str, checkout: Checkout) -> None:
+    done = checkout.snakemake("--dry-run", "--quiet", "all", "--config", f"scale={scale}", "--forceall")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["scale=huge"], ["'huge'", "smoke, quick, paper"]),
+        (["scale=smoke", "experiments=toy2 digits"], ["'toy2'", "did you mean 'toy2d'"]),
+    ],
+)
+def test_a_wrong_choice_is_one_line(settings: list[str], words: list[str], checkout: Checkout) -> None:
+    done = checkout.snakemake("--dry-run", "--config", *settings)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    (line,) = [line for line in output.splitlines() if "expected" in line]
+    assert all(word in line for word in ["got", *words]), line
+    assert "Traceback" not in output
+
+
+def test_smoke_measures_every_cell(smoke: Checkout) -> None:
+    table = pd.read_csv(smoke.folder / "results" / "smoke" / "metrics.csv")
+    for name in ("toy2d", "digits"):
+        experiment = load_experiment(name, "smoke")
+        for cell in cells(experiment):
+            folder = smoke.folder / "results" / "smoke" / name / cell.dataset / cell.label / f"nfe{cell.nfe}"
+            record = read_record(folder / "record.json")
+            assert record.status == "ok"
+            assert record.nfe == cell.nfe, "counted, and equal to the budget"
+            assert {m.seed for m in record.measurements} == set(experiment.seeds)
+            rows = table[
+                (table.experiment == name)
+                & (table.dataset == cell.dataset)
+                & (table.method == cell.label)
+                & (table.nfe == cell.nfe)
+            ]
+            assert len(rows) == len(record.measurements)
+            for path, sha in record.digests.items():
+                assert (smoke.folder / path).is_file()
+                assert len(sha) == 64
+
+
+def test_controls_bound_the_metrics(smoke: Checkout) -> None:
+    table = pd.read_csv(smoke.folder / "results" / "smoke" / "metrics.csv")
+    mean = table.groupby(["dataset", "method", "metric"]).value.mean()
+    for dataset in ("checkerboard", "moons"):
+        for metric in ("js_cell", "jdist_ite"):
+            assert mean[dataset, "reference", metric] < mean[dataset, "prior", metric]
+    assert mean["digits", "reference", "fd_digits_classifier"] < mean["digits", "prior", "fd_digits_classifier"]
+
+
+def test_page_is_self_contained_and_shows_everything(smoke: Checkout) -> None:
+    folder = smoke.folder / "reports" / "smoke"
+    page = (folder / "index.html").read_text()
+    assert not re.findall(r"(?:src|href)=[\"']https?:", page)
+    assert "<script src" not in page
+    for name in ("table1", "margins", "table_digits", "figure4", "figure7", "figure10", "figure_digits"):
+        assert f'id="{name}"' in page
+        assert f"python -m hsivi report {name} " in page
+    assert page.count("data:image/png;base64,") == 4
+    for file in ("figures/figure10.svg", "tables/table1.csv", "tables/table1.md", "tables/table1.tex"):
+        assert (folder / file).stat().st_size > 100
+    assert "torch 2" in page and "cores" in page and "minutes of work" in page
+
+
+def test_tables_agree_in_all_formats(smoke: Checkout) -> None:
+    folder = smoke.folder / "reports" / "smoke" / "tables"
+    for name in ("table1", "margins", "table_digits"):
+        from_csv = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
+        markdown = [line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text().splitlines()]
+        assert markdown[0] == list(from_csv.columns)
+        assert markdown[2:] == from_csv.to_numpy().tolist()
+        tex = (folder / f"{name}.tex").read_text()
+        for value in from_csv.to_numpy().ravel():
+            assert str(value).replace("_", r"\_").replace("±", r"$\pm$").replace("–", "--") in tex
+
+
+def test_a_second_run_does_nothing_in_seconds(smoke: Checkout) -> None:
+    begin = time.monotonic()
+    done = smoke.snakemake("--config", "scale=smoke")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert time.monotonic() - begin < 30
+
+
+def test_editing_a_report_trains_nothing(smoke: Checkout) -> None:
+    with appended(smoke.folder / "reports" / "figure10.py", "# edited\n"):
+        assert smoke.planned() == {"report_figure10": 1, "report_index": 1, "all": 1}
+
+
+def test_editing_a_baseline_runs_its_own_cells_only(smoke: Checkout) -> None:
+    with appended(smoke.folder / "baselines" / "ddim.py", "# edited\n"):
+        planned = smoke.planned()
+    own = [c for n in ("toy2d", "digits") for c in cells(load_experiment(n, "smoke")) if c.label == "ddim"]
+    assert planned["sample"] == planned["measure"] == len(own) == 3
+    assert not {"data", "pretrain", "reference", "fit"} & set(planned)
+
+
+def test_a_new_file_is_a_new_row(smoke: Checkout) -> None:
+    mine = smoke.folder / "baselines" / "mine.py"
+    mine.write_text((smoke.folder / "baselines" / "ddim.py").read_text())
+    try:
+        planned = smoke.planned()
+    finally:
+        mine.unlink()
+    assert planned["sample"] == planned["measure"] == 3
+    assert not {"data", "pretrain", "reference", "fit"} & set(planned)
+
+
+def test_a_lost_record_is_measured_again_and_equal(smoke: Checkout) -> None:
+    record = smoke.folder / "results" / "smoke" / "toy2d" / "moons" / "ddim" / "nfe5" / "record.json"
+    before = read_record(record)
+    record.unlink()
+    planned = smoke.planned()
+    assert planned["measure"] == 1
+    assert not {"data", "pretrain", "reference", "fit", "sample"} & set(planned)
+    done = smoke.snakemake("--config", "scale=smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_record(record).measurements == before.measurements
+
+
+class appended:  # noqa: N801
+    """Append text to a file for the length of a block."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path, self.text, self.before = path, text, path.read_text()
+
+    def __enter__(self) -> None:
+        self.path.write_text(self.before + self.text)
+
+    def __exit__(self, *_: object) -> None:
+        self.path.write_text(self.before)
