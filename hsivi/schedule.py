@@ -22,6 +22,10 @@ class Schedule(Protocol):
         """Return the signal variance at times ``s``, with the shape of ``s``."""
         ...
 
+    def sigma(self, s: Tensor) -> Tensor:
+        """Return the noise standard deviation sqrt(1 - alpha_bar(s)) with the shape of ``s``, exact where it is small."""
+        ...
+
     def network_time(self, s: Tensor) -> Tensor:
         """Return what a network's time embedding is fed at times ``s``, with the shape of ``s``."""
         ...
@@ -40,8 +44,8 @@ class Schedule(Protocol):
 
 
 def sigma(schedule: Schedule, s: Tensor) -> Tensor:
-    """Return the noise standard deviation sqrt(1 - alpha_bar(s)), with the shape of ``s``."""
-    return (1 - schedule.alpha_bar(s)).sqrt()
+    """Return ``schedule.sigma(s)``."""
+    return schedule.sigma(s)
 
 
 def _require_steps(num_steps: int) -> None:
@@ -72,6 +76,10 @@ class QuadraticSchedule:
     def alpha_bar(self, s: Tensor) -> Tensor:
         """Return 1 - s^2."""
         return 1 - s.square()
+
+    def sigma(self, s: Tensor) -> Tensor:
+        """Return s itself: in float32, sqrt(1 - (1 - s^2)) would be off by 0.7 per cent at s = 0.001."""
+        return s
 
     def network_time(self, s: Tensor) -> Tensor:
         """Return the scaled noise variance, which is what EmbT of the paper's network embeds."""
@@ -109,7 +117,7 @@ class LinearBetaSchedule:
     beta_min: float = 1e-4
     beta_max: float = 0.02
     num_levels: int = 1000
-    _tables: dict[tuple[torch.dtype, torch.device], Tensor] = field(
+    _tables: dict[tuple[str, torch.dtype, torch.device], Tensor] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -121,9 +129,17 @@ class LinearBetaSchedule:
 
     def alpha_bar(self, s: Tensor) -> Tensor:
         """Return the cumulative product at integer indices ``s`` (any dtype holding whole numbers >= -1)."""
-        key = (s.dtype if s.is_floating_point() else torch.get_default_dtype(), s.device)
+        return self._look_up("alpha_bar", self.alpha_bars, s)
+
+    def sigma(self, s: Tensor) -> Tensor:
+        """Return sqrt(1 - alpha_bar), rounded once from float64."""
+        return self._look_up("sigma", (1 - self.alpha_bars).sqrt(), s)
+
+    def _look_up(self, name: str, table: Tensor, s: Tensor) -> Tensor:
+        dtype = s.dtype if s.is_floating_point() else torch.get_default_dtype()
+        key = (name, dtype, s.device)
         if key not in self._tables:
-            self._tables[key] = self.alpha_bars.to(dtype=key[0], device=key[1])
+            self._tables[key] = table.to(dtype=dtype, device=s.device)
         return self._tables[key][s.long() + 1]
 
     def network_time(self, s: Tensor) -> Tensor:
@@ -146,7 +162,7 @@ class LinearBetaSchedule:
         grids = {
             "hsivi": lambda: torch.linspace(0, end, num_steps + 1, dtype=torch.float64).square().round(),
             "ddim_quad": lambda: self._with_clean(
-                torch.linspace(0, end, num_steps, dtype=torch.float64).square().add(1e-9).floor()
+                torch.linspace(0, end, max(num_steps, 2), dtype=torch.float64).square().add(1e-9).floor()
             ),
             "full": lambda: self._with_clean(torch.arange(self.num_levels, dtype=torch.float64)),
         }

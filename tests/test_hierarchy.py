@@ -6,13 +6,13 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers import scheduling_ddpm
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import MEANS, VARIANCES, WEIGHTS, AffineNoise, NoisedGaussian, assert_mean, ddim_map, ddim_moments
 from torch import nn
 
 from hsivi.hierarchy import DDIMCoefficients, DDIMHierarchy
 from hsivi.noise import SampleNoise
 from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule
 from hsivi.score_model import GaussianMixtureScoreModel, NetworkScoreModel
+from tests.oracles import MEANS, VARIANCES, WEIGHTS, AffineNoise, NoisedGaussian, assert_mean, ddim_map, ddim_moments
 
 pytestmark = pytest.mark.usefixtures("float64")
 TOY, IMAGE = QuadraticSchedule(), LinearBetaSchedule()

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import assert_mean
 
 from hsivi.noise import SampleNoise, standard_normal
 from hsivi.rng import generator
+from tests.oracles import assert_mean
 
 TOTAL = 150  # no multiple of the block size
 

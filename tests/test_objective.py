@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import Gaussian, assert_mean, mixture
 
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.objective import ScoreMatching
+from tests.oracles import Gaussian, assert_mean, mixture
 
 pytestmark = pytest.mark.usefixtures("float64")
 OBJECTIVE = ScoreMatching()

@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import MEANS, VARIANCES, WEIGHTS, mixture
 from torch import nn
 
 from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule
@@ -16,6 +15,7 @@ from hsivi.score_model import (
     NetworkScoreModel,
     Single,
 )
+from tests.oracles import MEANS, VARIANCES, WEIGHTS, mixture
 
 pytestmark = pytest.mark.usefixtures("float64")
 TOY = QuadraticSchedule()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from oracles import assert_mean
 
 from hsivi.data.toy2d import GENERATORS, Toy2D
+from tests.oracles import assert_mean
 
 NAMES = sorted(GENERATORS)
 N = 40_000

@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import assert_mean
 from scipy.special import digamma, polygamma
 
 from hsivi.metrics import knn
 from hsivi.metrics.cells import CellReference
 from hsivi.metrics.sliced import SlicedReference
+from tests.oracles import assert_mean
 
 N = 2000
 METRICS = [knn.jensen_shannon, knn.kullback_leibler]

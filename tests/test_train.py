@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from oracles import MEANS, VARIANCES, WEIGHTS, AffineNoise, NoisedGaussian, assert_mean, ddim_moments, expected_losses
 
 from hsivi import train
 from hsivi.bridge import DiffusionBridge
@@ -14,6 +13,16 @@ from hsivi.rng import generator
 from hsivi.schedule import QuadraticSchedule
 from hsivi.score_model import GaussianMixtureScoreModel, NetworkScoreModel, ScoreModel
 from hsivi.train import JointTrainer, NonFiniteLoss
+from tests.oracles import (
+    MEANS,
+    VARIANCES,
+    WEIGHTS,
+    AffineNoise,
+    NoisedGaussian,
+    assert_mean,
+    ddim_moments,
+    expected_losses,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 TOY = QuadraticSchedule()

@@ -97,7 +97,7 @@ def measure(
     reference: Tensor,
     classifier: DigitClassifier,
     seed: int,
-    kid_subsets: int = 100,
+    kid_subsets: int = 30,
     batch_size: int = 500,
 ) -> dict[str, Value]:
     """Compare samples with reference images.

@@ -39,6 +39,8 @@ def _check(x: Array, y: Array) -> None:
 def entropy(x: Array, k: int = NEIGHBOURS) -> float:
     """Return the Kozachenko-Leonenko estimate of the differential entropy of a sample of shape (n, d)."""
     n, d = x.shape
+    if n <= k:
+        raise ValueError(f"entropy: got {n} points, expected more than {k}; draw more samples")
     radius = _distances(KDTree(x), x, k + 1, "the sample")
     log_unit_ball = d / 2 * np.log(np.pi) - gammaln(d / 2 + 1)
     return float(np.log(n - 1) - digamma(k) + log_unit_ball + d * np.log(radius).mean())

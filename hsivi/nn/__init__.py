@@ -1,0 +1,1 @@
+"""Networks, each as a stack of replicas."""
