@@ -23,7 +23,7 @@ class Schedule(Protocol):
         ...
 
     def sigma(self, s: Tensor) -> Tensor:
-        """Return the noise standard deviation sqrt(1 - alpha_bar(s)) with the shape of ``s``, exact where it is small."""
+        """Return sqrt(1 - alpha_bar(s)), exact where it is small, with the shape of ``s``."""
         ...
 
     def network_time(self, s: Tensor) -> Tensor:
