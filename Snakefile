@@ -2,6 +2,8 @@
 # Rules are command lines of the package; no science lives here.  Choose with
 #   snakemake --config scale=smoke|quick|paper experiments="toy2d digits"
 
+import os
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
@@ -28,6 +30,10 @@ try:
     REPORTS = reporting.selected(EXPERIMENTS.values())
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+# Lets every job say how far the whole run is.
+os.environ["HSIVI_RUN"] = " ".join(NAMES)
+os.environ["HSIVI_RUN_CORES"] = str(workflow.cores or 1)
 
 LOGS = f"results/{SCALE}/.logs"
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")

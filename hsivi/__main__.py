@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _limit_threads(getattr(options, "threads", "1"))
     try:
         options.run(options)
+        _say_how_far_the_run_is(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
         return 2
@@ -69,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--scale", required=True, help=", ".join(SCALES))
         command.add_argument("--experiments", required=True, nargs="+", help="names of experiments")
     return parser
+
+
+def _say_how_far_the_run_is(options: argparse.Namespace) -> None:
+    """Print progress of the whole run, where the Snakefile has said which run this is."""
+    names, cores = os.environ.get("HSIVI_RUN"), os.environ.get("HSIVI_RUN_CORES")
+    if options.command in {**DATASET_STAGES, **CELL_STAGES} and names and cores:
+        from hsivi.overall import line
+
+        print(line([load_experiment(name, options.scale) for name in names.split()], int(cores)), file=sys.stderr)
 
 
 def _limit_threads(threads: str) -> None:

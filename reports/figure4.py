@@ -33,7 +33,7 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
         assert here is not None
         stored = samples(here)
         for panel, share in zip(row, SHARES, strict=True):
-            t = round(share * nfe) if share else 0
+            t = int(share * nfe + 1e-9)
             x = stored["trajectory"][nfe - t]
             panel.scatter(*x.T, s=0.8, alpha=0.5, color=_style.colour(LABEL), linewidths=0, rasterized=True)
             arrows(panel, stored["field_points"], stored["field_estimate"][t], x)

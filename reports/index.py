@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from reports._records import records
 EXPERIMENT = None
 OUTPUTS = ("index.html",)
 PAGE = True
+HEADLINE = ("js_cell", "jdist_ite", "fd_digits_classifier")
 
 
 def render(scale: str, experiments: Sequence[Experiment]) -> None:
@@ -36,6 +38,7 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
         run=_run(scale, made, experiments),
         cells=[_cell(record) for record in made],
         training=_training(scale, experiments),
+        summary=_summary(scale),
     )
     write_atomically(layout.reports(scale) / "index.html", page)
 
@@ -65,11 +68,51 @@ def _table(report: Report, scale: str, experiments: Sequence[Experiment]) -> dic
         header, *rows = list(csv.reader(file))
     return {
         **_words(report),
-        "header": header,
-        "rows": rows,
+        "groups": _header_groups(header),
+        "rows": [_grouped(row, previous) for row, previous in zip(rows, [None, *rows], strict=False)],
         "files": report.files,
         "command": _command(report, scale, experiments),
     }
+
+
+def _header_groups(header: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return the header in two levels: columns "T = 5 DDPM", "T = 5 DDIM" share the group "T = 5"."""
+    groups: list[tuple[str, list[str]]] = []
+    for name in header:
+        match = re.fullmatch(r"(T = \d+) (.+)", name)
+        group, column = match.groups() if match else ("", name)
+        if groups and group and groups[-1][0] == group:
+            groups[-1][1].append(column)
+        else:
+            groups.append((group, [column]))
+    return groups
+
+
+def _grouped(row: Sequence[str], previous: Sequence[str] | None) -> dict[str, Any]:
+    """Return a table row; its first cell is blank where it repeats the one above."""
+    repeats = previous is not None and row[0] == previous[0]
+    return {"first": "" if repeats else row[0], "rest": row[1:], "starts": not repeats}
+
+
+def _summary(scale: str) -> list[str]:
+    """Return what the margins say, one sentence a rival and headline metric."""
+    with (layout.reports(scale) / "tables" / "margins.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] in HEADLINE]
+    sentences = []
+    for method, rival in sorted({(row["method"], row["rival"]) for row in rows}):
+        for metric in HEADLINE:
+            outcomes = [
+                row["outcome"]
+                for row in rows
+                if (row["method"], row["rival"], row["metric"]) == (method, rival, metric)
+            ]
+            if outcomes:
+                ahead, behind = outcomes.count("ahead"), outcomes.count("behind")
+                sentences.append(
+                    f"{method} against {rival} in {metric}: ahead in {ahead}, behind in {behind}, unclear in "
+                    f"{len(outcomes) - ahead - behind} of {len(outcomes)} comparisons"
+                )
+    return sentences
 
 
 def _cell(record: Record) -> dict[str, Any]:

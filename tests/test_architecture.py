@@ -11,7 +11,7 @@ from hsivi.config import ROOT
 from hsivi.provenance import imported_files
 
 # What each layer may import, besides itself and the layers it names.  Nouns come first, the command line last.
-TORCH_FREE = {"config", "recipe", "record", "provenance", "layout", "methods", "reporting", "arrays", "rng"}
+TORCH_FREE = {"config", "overall", "recipe", "record", "provenance", "layout", "methods", "reporting", "arrays", "rng"}
 LAYERS = {
     "nouns": ["noise", "rng", "gaussian", "schedule", "nn/stacked", "nn/score_mlp", "nn/unet", "score_model"],
     "method": ["bridge", "hierarchy", "objective", "optimise", "recipe"],

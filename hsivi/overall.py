@@ -1,0 +1,85 @@
+"""How far a whole run is: a line after every job.  No torch here.
+
+Snakemake counts jobs, but jobs differ a hundredfold in length.  The time left is estimated from the notes of what is
+finished: a job that is still to come takes as long as the finished ones of its stage and experiment did on average,
+longer by its share of function evaluations, and as many run at once as there are cores.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from hsivi import layout, methods
+from hsivi.config import Experiment
+from hsivi.record import read_json
+
+GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0}
+"""Seconds of a job of each stage before any is finished, as measured at scale quick on one core."""
+
+
+class Job(NamedTuple):
+    """One job of a run.
+
+    Attributes:
+        stage: its stage.
+        experiment: its experiment.
+        size: its cost in units that jobs of one stage share.
+        output: what it writes.
+    """
+
+    stage: str
+    experiment: str
+    size: float
+    output: Path
+
+
+def jobs(experiments: Iterable[Experiment]) -> list[Job]:
+    """Return the jobs of a run, reports aside."""
+    found = []
+    for experiment in experiments:
+        for dataset in experiment.data.datasets:
+            files = layout.DatasetFiles(experiment.scale, experiment.name, dataset)
+            for stage, output in (
+                ("data", files.data),
+                ("pretrain", files.score_model),
+                ("reference", files.reference),
+            ):
+                found.append(Job(stage, experiment.name, 1.0, output))
+        for cell in methods.cells(experiment):
+            own = layout.CellFiles(cell)
+            if methods.info(experiment, cell.label).needs_fit:
+                found.append(Job("fit", experiment.name, max(cell.nfe, 1), own.fit))
+            found.append(Job("sample", experiment.name, 50.0 + cell.nfe, own.samples))
+            found.append(Job("measure", experiment.name, 1.0, own.record))
+    return found
+
+
+def remaining_seconds(every: list[Job], cores: int) -> tuple[int, float]:
+    """Return how many jobs are finished, and an estimate of the seconds until all are."""
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+    done = [job for job in every if job.output.exists()]
+    for job in done:
+        rates[job.stage, job.experiment].append(_seconds(job) / job.size)
+    left = 0.0
+    for job in every:
+        if job.output.exists():
+            continue
+        known = rates.get((job.stage, job.experiment))
+        left += sum(known) / len(known) * job.size if known else GUESS[job.stage]
+    return len(done), left / cores
+
+
+def _seconds(job: Job) -> float:
+    if job.stage == "measure":
+        return float(read_json(job.output)["seconds"]["measure"])
+    return float(read_json(layout.note(job.output))["seconds"])
+
+
+def line(experiments: Iterable[Experiment], cores: int) -> str:
+    """Return the line for people."""
+    every = jobs(experiments)
+    finished, seconds = remaining_seconds(every, cores)
+    if finished == len(every):
+        return f"overall: {finished}/{len(every)} jobs, reports are next"
+    return f"overall: {finished}/{len(every)} jobs, about {max(seconds / 60, 0.1):.1f} min left"
