@@ -1,4 +1,4 @@
-"""What every training loop here shares: Adam, a learning-rate schedule, and an exponential moving average."""
+"""What every training loop here shares: Adam, a learning-rate schedule, a moving average, and one way to fail."""
 
 import math
 from collections.abc import Iterable
@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 Decay = Literal["constant", "cosine"]
+
+
+class NonFiniteLoss(ValueError):
+    """Training produced an infinite or undefined loss."""
 
 
 class Optimiser:

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hsivi.optimise import Average, Optimiser
+from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import PretrainRecipe
 from hsivi.rng import generator
 from hsivi.schedule import sigma
 from hsivi.score_model import NetworkScoreModel
-from hsivi.train import NonFiniteLoss
 
 
 @dataclass

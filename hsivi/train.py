@@ -21,14 +21,10 @@ from hsivi.bridge import DiffusionBridge
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import DDIMHierarchy
 from hsivi.objective import ScoreMatching
-from hsivi.optimise import Average, Optimiser
+from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import Recipe
 from hsivi.rng import generator
 from hsivi.score_model import NetworkScoreModel
-
-
-class NonFiniteLoss(ValueError):
-    """Training produced an infinite or undefined loss."""
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,22 @@ def test_untrained_hsivi_is_ddim() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("target", [VECTOR, IMAGE], ids=["vector", "image"])
+@pytest.mark.parametrize("rollout", ["independent", "shared"])
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_hsivi_trains_on_vectors_and_images(target: Target, rollout: str, antithetic: bool) -> None:
+    """Every form of the rollout, several seeds at once, moves the layers away from the start and stays finite."""
+    problem = target.problem(5, "hsivi")
+    hsivi = load_baseline("hsivi_sm")
+    rates = {"learning_rate": 1e-3, "critic_learning_rate": 1e-3}
+    config = make_config(hsivi, {**TINY, **rates, "rollout": rollout, "antithetic": antithetic}, "")
+    states = fit(hsivi, problem, config, (0, 1), Session("both"))
+    for state in states:
+        assert all(value.isfinite().all() for value in state.values())
+        assert state["log_variance"].abs().max() > 0
+        assert draw(hsivi, problem, config, 0, 20, state).x.shape == (20, *problem.event_shape)
+
+
 def test_hsivi_without_final_noise_ends_at_the_mean() -> None:
     problem = VECTOR.problem(5, "hsivi")
     hsivi = load_baseline("hsivi_sm")

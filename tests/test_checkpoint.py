@@ -8,11 +8,11 @@ import torch
 
 from hsivi.checkpoint import Session
 from hsivi.nn.score_mlp import ScoreMLP
+from hsivi.optimise import NonFiniteLoss
 from hsivi.pretrain import Pretrainer
 from hsivi.recipe import PretrainRecipe
 from hsivi.schedule import QuadraticSchedule
 from hsivi.score_model import NetworkScoreModel
-from hsivi.train import NonFiniteLoss
 
 RECIPE = PretrainRecipe(iterations=12, batch=16, samples_per_time=4, learning_rate=1e-3, schedule="cosine", ema=0.9)
 

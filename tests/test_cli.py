@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hsivi.__main__ import METRICS, main
+from hsivi.arrays import save_arrays
 
 PLACE = ["--scale", "smoke", "--experiment", "toy2d", "--dataset", "moons"]
 CELL = [*PLACE, "--method", "ddim", "--nfe", "5"]
@@ -60,6 +62,21 @@ def test_a_damaged_file_is_named(
     assert main(["pretrain", *PLACE]) == 2
     error = capsys.readouterr().err
     assert "data.safetensors" in error and "damaged" in error and "delete it" in error
+
+
+def test_a_loss_that_is_not_finite_is_one_line_and_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results" / "smoke" / "toy2d" / "moons"
+    infinite = np.full((1000, 2), np.inf, np.float32)
+    save_arrays(folder / "data.safetensors", {"mean": np.zeros(2), "std": np.ones(2), "reference": infinite})
+    assert main(["pretrain", *PLACE]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    for word in ["got nan", "iteration 0", "expected a finite number", "lower the learning rate"]:
+        assert word in error, error
+    assert not (folder / "score_model.safetensors").exists()
 
 
 def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
