@@ -109,12 +109,15 @@ class JointTrainer:
         """
         recipe = self.recipe
         updates = recipe.critic_updates if self.iteration else max(recipe.critic_updates, recipe.critic_warmup)
-        pairs = self._rollout(max(updates * recipe.critic_batch, recipe.batch))
         independent = recipe.rollout == "independent"
+        # The paper draws new chains for the layers.  Shared rollouts lend them the critic's: the noise of the layers'
+        # update is new, so only x_{t+1} is seen twice.
+        first = updates * recipe.critic_batch if independent else 0
+        pairs = self._rollout(max(updates * recipe.critic_batch, first + recipe.batch))
         for k in range(updates):
             batch = pairs.batch(k * recipe.critic_batch, (k + 1) * recipe.critic_batch, independent)
             critic_loss = self._update_critic(batch)
-        variational_loss = self._update_layers(pairs.batch(0, recipe.batch, independent))
+        variational_loss = self._update_layers(pairs.batch(first, first + recipe.batch, independent))
         self._optimiser.advance()
         self._critic_optimiser.advance()
         self.average.update()
