@@ -4,6 +4,8 @@ Exit status: 0 done, 1 a run failed (for example a loss that is not finite), 2 t
 """
 
 import argparse
+import contextlib
+import ctypes
 import importlib
 import os
 import sys
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see the module docstring for the exit status."""
     options = _parser().parse_args(arguments)
     _limit_threads(getattr(options, "threads", "1"))
+    _keep_freed_memory()
     try:
         options.run(options)
         _say_how_far_the_run_is(options)
@@ -87,6 +90,19 @@ def _limit_threads(threads: str) -> None:
         sys.exit(f"hsivi: --threads: got {threads!r}, expected a whole number of at least 1; correct it")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = threads
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory for the next tensor instead of handing it back to the system.
+
+    Activations of about a megabyte otherwise cost a page fault for every 4 KiB each time they are allocated: a third
+    of the time of sampling with a small network.  Where the C library has no ``mallopt`` nothing happens.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (trim_threshold, mmap_threshold):
+            mallopt(parameter, 2**30)
 
 
 def _add_place(command: argparse.ArgumentParser) -> None:

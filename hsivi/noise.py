@@ -16,7 +16,7 @@ from torch import Tensor
 from hsivi.rng import generator
 
 CPU = torch.device("cpu")
-BLOCK = 64
+BLOCK = 256
 """Samples whose noise comes from one generator; a batch of any size is cut out of whole blocks."""
 
 

@@ -91,7 +91,7 @@ def draw(
     seed: int,
     num_samples: int,
     state: State,
-    batch: int = 2_000,
+    batch: int = 4_000,
     trajectory: int = 0,
     device: torch.device | None = None,
 ) -> Samples:

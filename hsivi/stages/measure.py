@@ -24,6 +24,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
         for seed, sample_sets in zip(experiment.seeds, samples, strict=True):
             measurements += reference.measure(sample_sets, seed)
     inputs = [shared.data, shared.reference, shared.score_model, own.samples, *([own.fit] if info.needs_fit else [])]
+    stages = ["fit", "sample", "measure"] if info.needs_fit else ["sample", "measure"]
     seconds = {"sample": made.get("sampling_seconds", 0.0)}
     if info.needs_fit:
         seconds["fit"] = read_json(layout.note(own.fit))["seconds"]
@@ -47,6 +48,6 @@ def run(experiment: Experiment, cell: Cell) -> None:
         environment=made["environment"],
         commit=provenance.git_commit(),
         digests={str(path): provenance.file_digest(path) for path in inputs},
-        command=f"snakemake --config scale={cell.scale} --forcerun measure -- {own.record}",
+        command=" && ".join(cell.command(stage) for stage in stages),
     )
     write_json(own.record, record.model_dump(mode="json"))
