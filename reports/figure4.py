@@ -49,4 +49,4 @@ def arrows(panel: Any, points: NDArray[Any], field: NDArray[Any], x: NDArray[Any
     near = (np.abs(points[:, None] - x[None]).max(-1) < step / 2).any(1)
     length = np.linalg.norm(field, axis=1, keepdims=True)
     shown = (field / np.maximum(length, 1e-12) * np.tanh(length / np.median(length)))[near]
-    panel.quiver(*points[near].T, *shown.T, color="0.15", width=0.004, scale=22, zorder=3)
+    panel.quiver(*points[near].T, *shown.T, color="0.15", width=0.006, scale=16, zorder=3)

@@ -1,6 +1,6 @@
 """Digits: samples of every method at equal noise (the arrangement of the paper's Figures 5 and 11).
 
-The n-th image of every panel starts from the same x_T.  Images are uncurated: the first 64 of the first seed.
+The n-th image of every panel starts from the same x_T.  Images are uncurated: the first 36 of the first seed.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ from reports._records import samples, title
 
 EXPERIMENT = "digits"
 OUTPUTS = ("figures/figure_digits.png", "figures/figure_digits.svg")
-SIDE = 8
+SIDE = 6
+GAP = -0.5
+"""Grey level between images."""
 
 
 def render(scale: str, experiments: Sequence[Experiment]) -> None:
@@ -36,7 +38,9 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
         if "samples" not in stored:
             panel.text(0.5, 0.5, "declined", ha="center", va="center", transform=panel.transAxes)
             continue
-        x = stored["samples"][0, 0, : SIDE * SIDE, 0]
-        grid = x.reshape(SIDE, SIDE, *x.shape[1:]).transpose(0, 2, 1, 3).reshape(SIDE * x.shape[1], -1)
-        panel.imshow(np.clip(grid, -1, 1), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        images = np.clip(stored["samples"][0, 0, : SIDE * SIDE, 0], -1, 1)
+        framed = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=GAP)
+        height = framed.shape[1]
+        grid = framed.reshape(SIDE, SIDE, height, -1).transpose(0, 2, 1, 3).reshape(SIDE * height, -1)
+        panel.imshow(grid, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
     _style.save(figure, scale, "figure_digits")

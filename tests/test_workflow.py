@@ -17,6 +17,7 @@ import pytest
 from hsivi.config import ROOT, SCALES, load_experiment
 from hsivi.methods import cells
 from hsivi.record import read_record
+from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
 
 pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.slow]
 COPIED = ("hsivi", "baselines", "reports", "workflows", "profiles", "claims", "Snakefile", "environment.yml")
@@ -172,12 +173,13 @@ def test_editing_a_baseline_runs_its_own_cells_only(smoke: Checkout) -> None:
 
 
 def test_a_new_file_is_a_new_row(smoke: Checkout) -> None:
-    mine = smoke.folder / "baselines" / "mine.py"
-    mine.write_text((smoke.folder / "baselines" / "ddim.py").read_text())
+    """The tutorial's file, and no other edit."""
+    euler = smoke.folder / "baselines" / "euler.py"
+    euler.write_text(TUTORIAL_SOURCE)
     try:
         planned = smoke.planned()
     finally:
-        mine.unlink()
+        euler.unlink()
     assert planned["sample"] == planned["measure"] == 3
     assert not {"data", "pretrain", "reference", "fit"} & set(planned)
 
