@@ -1,6 +1,7 @@
 """Command line: every rule of the workflow is one such line, and any of them runs without Snakemake.
 
-Exit status: 0 done, 1 a run failed (for example a loss that is not finite), 2 the input cannot be used.
+Exit status: 0 done, 1 a run failed (for example a loss that is not finite), 2 the input cannot be used.  With
+HSIVI_TRACEBACK=1 in the environment a failed run shows where.
 """
 
 import argparse
@@ -29,11 +30,10 @@ CELL_STAGES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see the module docstring for the exit status."""
     options = _parser().parse_args(arguments)
-    _limit_threads(getattr(options, "threads", "1"))
     _keep_freed_memory()
     try:
+        _limit_threads(getattr(options, "threads", "1"))
         options.run(options)
-        _say_how_far_the_run_is(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
         return 2
@@ -41,11 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("HSIVI_TRACEBACK"):
             raise
         print(f"hsivi {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
-        print("(set HSIVI_TRACEBACK=1 to see where)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hsivi {options.command}: stopped; the same command goes on where it was", file=sys.stderr)
         return 130
+    with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
+        _say_how_far_the_run_is(options)
     return 0
 
 
@@ -87,7 +88,7 @@ def _say_how_far_the_run_is(options: argparse.Namespace) -> None:
 def _limit_threads(threads: str) -> None:
     """Fix the number of threads before any numerical library starts its own: results may depend on it."""
     if not threads.isdecimal() or int(threads) < 1:
-        sys.exit(f"hsivi: --threads: got {threads!r}, expected a whole number of at least 1; correct it")
+        raise ConfigError(f"--threads: got {threads!r}, expected a whole number of at least 1; correct it")
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = threads
 
@@ -140,7 +141,12 @@ def _report(options: argparse.Namespace) -> None:
     scripts = {p.stem: p for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")}
     check_choice("report", options.name, scripts)
     experiments = [load_experiment(name, options.scale) for name in options.experiments]
-    importlib.import_module(f"reports.{options.name}").render(options.scale, experiments)
+    script = importlib.import_module(f"reports.{options.name}")
+    if script.EXPERIMENT is None:
+        script.render(options.scale, experiments)
+        return
+    check_choice(f"--experiments for {options.name}", script.EXPERIMENT, {e.name: e for e in experiments})
+    script.render(options.scale, next(e for e in experiments if e.name == script.EXPERIMENT))
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -158,13 +164,23 @@ def _list(_: argparse.Namespace) -> None:
 
 METRICS = {
     "toy2d": (
-        "js_cell", "js_cell_raw", "off_support", "swd_ref", "js_ite", "kl_target_model_ite", "kl_model_target_ite",
+        "js_cell",
+        "js_cell_z",
+        "js_cell_raw",
+        "off_support",
+        "swd_ref",
+        "js_ite",
+        "kl_target_model_ite",
+        "kl_model_target_ite",
         "jdist_ite",
     ),
     "digits": (
-        "fd_digits_classifier", "kid_digits_classifier", "precision_digits_classifier", "recall_digits_classifier",
+        "fd_digits_classifier",
+        "kid_digits_classifier",
+        "precision_digits_classifier",
+        "recall_digits_classifier",
     ),
-}  # fmt: skip
+}
 
 if __name__ == "__main__":
     sys.exit(main())

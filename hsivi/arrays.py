@@ -1,7 +1,7 @@
 """Arrays on disk: safetensors files, written atomically, read without executing anything.  No torch here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,13 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         ConfigError: the file is missing or damaged.
     """
+    arrays: dict[str, NDArray[Any]] = _read(path, lambda: load_file(path))
+    return arrays
+
+
+def _read(path: Path, read: Callable[[], Any]) -> Any:
     try:
-        arrays: dict[str, NDArray[Any]] = load_file(path)
+        return read()
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: got no such file, expected an earlier stage to have made it; run snakemake {path}"
@@ -38,11 +43,14 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise ConfigError(
             f"{path}: got a damaged file ({error}), expected safetensors; delete it and run again"
         ) from error
-    return arrays
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
-    """Read the metadata that `save_arrays` was given."""
-    with safe_open(path, "numpy") as file:
-        metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("json", "{}"))
+    """Read the metadata that `save_arrays` was given; errors as `load_arrays`."""
+
+    def read() -> dict[str, str]:
+        with safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+
+    metadata: dict[str, Any] = json.loads(_read(path, read).get("json", "{}"))
     return metadata

@@ -4,10 +4,12 @@ A training's checkpoint lies in a scratch folder that Snakemake does not know of
 outputs before it runs a job again.  Rerun is resume: the same command continues, bit for bit, where it was stopped.
 """
 
+import pickle
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -52,14 +54,17 @@ class Progress:
     _started: float = field(default_factory=time.monotonic, init=False)
     _printed: float = field(default_factory=time.monotonic, init=False)
 
-    def update(self, done: int, total: int, begun_at: int = 0, detail: str = "") -> None:
-        """Report that ``done`` of ``total`` units are finished, the first ``begun_at`` of them before this run."""
+    def update(self, done: int, total: int, begun_at: int = 0, detail: Callable[[], str] = str) -> None:
+        """Report that ``done`` of ``total`` units are finished, the first ``begun_at`` of them before this run.
+
+        ``detail`` is asked only where a line is printed.
+        """
         now = time.monotonic()
         if now - self._printed < self.interval and done < total:
             return
         self._printed = now
         left = (now - self._started) / max(done - begun_at, 1) * (total - done)
-        print(f"{self.label}: {done}/{total}{detail}, {left:.0f} s left", file=self.stream, flush=True)
+        print(f"{self.label}: {done}/{total}{detail()}, {left:.0f} s left", file=self.stream, flush=True)
 
 
 @dataclass
@@ -69,26 +74,35 @@ class Session:
     Attributes:
         label: what runs, for progress lines.
         checkpoint: where to keep the state, or None to keep none.
-        identity: digest of settings and code; a checkpoint of another identity is not continued.
+        identity: digest of settings, code and input files; a checkpoint of another identity is not continued.
         interval: seconds between two checkpoints.
+        seconds: time spent training so far, that before interruptions included.
     """
 
     label: str
     checkpoint: Path | None = None
     identity: str = ""
     interval: float = 30.0
+    seconds: float = field(default=0.0, init=False)
 
-    def train(self, trainer: Resumable, iterations: int, detail: Callable[[Any], str] = lambda info: "") -> None:
-        """Step ``trainer`` until ``iterations`` are done, from the checkpoint if there is one."""
+    def train(self, trainer: Resumable, iterations: int, detail: Callable[[Any], str] = lambda info: "") -> Any:
+        """Step ``trainer`` until ``iterations`` are done, from the checkpoint if there is one.
+
+        Returns:
+            What the last step returned; None if the checkpoint had reached the end.
+        """
         self._restore(trainer)
-        begun_at, saved = trainer.iteration, time.monotonic()
+        before, start, saved = self.seconds, time.monotonic(), time.monotonic()
+        begun_at, info = trainer.iteration, None
         progress = Progress(self.label)
         while trainer.iteration < iterations:
             info = trainer.step()
-            progress.update(trainer.iteration, iterations, begun_at, detail(info))
+            self.seconds = before + time.monotonic() - start
+            progress.update(trainer.iteration, iterations, begun_at, partial(detail, info))
             if self.checkpoint is not None and time.monotonic() - saved > self.interval:
                 self._save(trainer)
                 saved = time.monotonic()
+        return info
 
     def close(self) -> None:
         """Remove the checkpoint, once the result is safe."""
@@ -98,16 +112,23 @@ class Session:
     def _save(self, trainer: Resumable) -> None:
         assert self.checkpoint is not None
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save({"identity": self.identity, "state": trainer.state_dict()}, partial)
-        partial.replace(self.checkpoint)
+        unfinished = self.checkpoint.with_suffix(".partial")
+        stored = {"identity": self.identity, "seconds": self.seconds, "state": trainer.state_dict()}
+        torch.save(stored, unfinished)
+        unfinished.replace(self.checkpoint)
 
     def _restore(self, trainer: Resumable) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        stored = torch.load(self.checkpoint, weights_only=True)
-        if stored["identity"] != self.identity:
-            print(f"{self.label}: settings or code changed since the checkpoint; starting anew", file=sys.stderr)
+        try:
+            stored = torch.load(self.checkpoint, weights_only=True)
+            known = stored["identity"] == self.identity
+        except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+            print(f"{self.label}: {self.checkpoint} is damaged; starting anew", file=sys.stderr)
+            return
+        if not known:
+            print(f"{self.label}: settings, code or data changed since the checkpoint; starting anew", file=sys.stderr)
             return
         trainer.load_state_dict(stored["state"])
+        self.seconds = stored["seconds"]
         print(f"{self.label}: continuing at iteration {trainer.iteration}", file=sys.stderr)

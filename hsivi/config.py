@@ -19,6 +19,10 @@ SCALES = ("smoke", "quick", "paper")
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: experiments, baselines and reports are found here, results go to the working directory."""
 
+KNOWN_DATASETS = {"toy2d": ("checkerboard", "swissroll", "circles", "moons"), "digits": ("digits",)}
+TIME_GRIDS = {"quadratic": ("hsivi", "full"), "linear_beta": ("hsivi", "ddim_quad", "full")}
+"""Names of `hsivi.schedule.Schedule.time_grid`, here so that a misspelt one is found before anything runs."""
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9_]+)?$")]
 
 
@@ -162,6 +166,17 @@ class Experiment(Frozen):
                 raise ValueError(
                     f"methods.{label}.extra_nfe: got {sorted(unknown)}, expected {_one_of(self.data.datasets)}"
                 )
+        for name, recipe in self.recipes.items():
+            for override in recipe.overrides:
+                unknown = set(override.datasets or ()) - set(KNOWN_DATASETS[self.data.kind])
+                if unknown:
+                    raise ValueError(
+                        f"recipes.{name}.overrides: got data sets {sorted(unknown)}, expected "
+                        f"{_one_of(KNOWN_DATASETS[self.data.kind])}"
+                    )
+        for nfe, grid in self.time_grids.items():
+            if grid not in TIME_GRIDS[self.schedule.kind]:
+                raise ValueError(f"time_grids.{nfe}: got {grid!r}, expected {_one_of(TIME_GRIDS[self.schedule.kind])}")
         return self
 
     def recipe_values(self, label: str, dataset: str, nfe: int) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 A baseline is found by its path.  Its facts are read from the source text, so that the Snakefile and the reports need
 no torch: the module docstring, the literal constants ``TITLE``, ``CITATION`` and ``NFE`` (budgets, where the
-experiment's do not apply), whether there is a function ``fit``, and the field names of its ``Config``.
+experiment's do not apply), whether there is a function ``fit``, and the field names of a ``Config`` defined there.
 """
 
 import ast
+import contextlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hsivi import recipe
 from hsivi.config import ROOT, ConfigError, Experiment, Method, check_choice
 
 
@@ -26,6 +28,7 @@ class MethodInfo:
         summary: first line of the module docstring.
         nfe: the budgets it always uses, or None if the experiment decides.
         needs_fit: whether it has a ``fit``.
+        config_fields: names of its settings.
     """
 
     name: str
@@ -35,6 +38,7 @@ class MethodInfo:
     summary: str
     nfe: tuple[int, ...] | None
     needs_fit: bool
+    config_fields: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,28 +85,20 @@ def describe(path: Path) -> MethodInfo:
         raise ConfigError(
             f"baselines/{path.name}: got invalid Python in line {error.lineno}, expected Python; correct it"
         ) from error
-    constants: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            try:
-                constants[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
+    constants = _literals(tree)
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    docstring = ast.get_docstring(tree) or ""
-    missing = [
-        what
-        for what, there in [
-            ("a module docstring", docstring),
-            ("TITLE = '...'", isinstance(constants.get("TITLE"), str)),
-            ("CITATION = '...'", isinstance(constants.get("CITATION"), str)),
-            ("a class Config", "Config" in _top_level_names(tree)),
-            ("a function sample(problem, config, noise, state)", "sample" in functions),
-        ]
-        if not there
-    ]
-    if missing:
-        raise ConfigError(f"baselines/{path.name}: got no {missing[0]}, expected one in every baseline; add it")
+    docstring, fields = ast.get_docstring(tree), _config_fields(tree)
+    needed = {
+        "module docstring": docstring,
+        "TITLE = '...'": isinstance(constants.get("TITLE"), str),
+        "CITATION = '...'": isinstance(constants.get("CITATION"), str),
+        "class Config": fields is not None,
+        "function sample(problem, config, noise, state)": "sample" in functions,
+    }
+    for what, there in needed.items():
+        if not there:
+            raise ConfigError(f"baselines/{path.name}: got no {what}, expected one in every baseline; add it")
+    assert docstring is not None and fields is not None
     return MethodInfo(
         name=path.stem,
         path=path,
@@ -111,15 +107,43 @@ def describe(path: Path) -> MethodInfo:
         summary=docstring.splitlines()[0],
         nfe=constants.get("NFE"),
         needs_fit="fit" in functions,
+        config_fields=fields,
     )
 
 
-def _top_level_names(tree: ast.Module) -> set[str]:
-    names = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+def _literals(tree: ast.Module) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for node in tree.body:
-        if isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return names
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def _config_fields(tree: ast.Module) -> tuple[str, ...] | None:
+    """Return the fields of ``class Config``, or of the recipe in ``Config = SomeRecipe``; None without a Config."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "Config":
+            annotated = [item.target for item in node.body if isinstance(item, ast.AnnAssign)]
+            return tuple(target.id for target in annotated if isinstance(target, ast.Name))
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "Config":
+            model = getattr(recipe, node.value.id, None) if isinstance(node.value, ast.Name) else None
+            return tuple(model.model_fields) if model is not None else None
+    return None
+
+
+def check(experiment: Experiment) -> None:
+    """Find mistakes in the settings of an experiment's cells before anything runs.
+
+    Raises:
+        ConfigError: a budget has no time grid, or a method has no setting of that name.
+    """
+    for cell in cells(experiment):
+        known = info(experiment, cell.label).config_fields
+        for key in experiment.recipe_values(cell.label, cell.dataset, cell.nfe):
+            check_choice(f"{experiment.name}.yaml: {cell.label}: config key", key, known)
+        if cell.nfe:
+            time_grid_name(experiment, cell.label, cell.nfe)
 
 
 def rows(experiment: Experiment) -> dict[str, Method]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hsivi import layout, methods
-from hsivi.config import Experiment
+from hsivi.config import ConfigError, Experiment
 from hsivi.record import read_json
 
 GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0}
@@ -58,22 +58,26 @@ def jobs(experiments: Iterable[Experiment]) -> list[Job]:
 def remaining_seconds(every: list[Job], cores: int) -> tuple[int, float]:
     """Return how many jobs are finished, and an estimate of the seconds until all are."""
     rates: dict[tuple[str, str], list[float]] = defaultdict(list)
-    done = [job for job in every if job.output.exists()]
-    for job in done:
-        rates[job.stage, job.experiment].append(_seconds(job) / job.size)
+    seconds = {job.output: _seconds(job) for job in every}
+    for job in every:
+        if (taken := seconds[job.output]) is not None:
+            rates[job.stage, job.experiment].append(taken / job.size)
     left = 0.0
     for job in every:
-        if job.output.exists():
-            continue
-        known = rates.get((job.stage, job.experiment))
-        left += sum(known) / len(known) * job.size if known else GUESS[job.stage]
-    return len(done), left / cores
+        if seconds[job.output] is None:
+            known = rates.get((job.stage, job.experiment))
+            left += sum(known) / len(known) * job.size if known else GUESS[job.stage]
+    return sum(taken is not None for taken in seconds.values()), left / cores
 
 
-def _seconds(job: Job) -> float:
-    if job.stage == "measure":
-        return float(read_json(job.output)["seconds"]["measure"])
-    return float(read_json(layout.note(job.output))["seconds"])
+def _seconds(job: Job) -> float | None:
+    """Return how long a job took, or None while it is not finished; its note may appear a moment after its output."""
+    try:
+        if job.stage == "measure":
+            return float(read_json(job.output)["seconds"]["measure"])
+        return float(read_json(layout.note(job.output))["seconds"]) if job.output.exists() else None
+    except (ConfigError, KeyError, OSError):
+        return None
 
 
 def line(experiments: Iterable[Experiment], cores: int) -> str:
@@ -81,5 +85,5 @@ def line(experiments: Iterable[Experiment], cores: int) -> str:
     every = jobs(experiments)
     finished, seconds = remaining_seconds(every, cores)
     if finished == len(every):
-        return f"overall: {finished}/{len(every)} jobs, reports are next"
-    return f"overall: {finished}/{len(every)} jobs, about {max(seconds / 60, 0.1):.1f} min left"
+        return f"overall: {finished}/{len(every)} results there, reports are next"
+    return f"overall: {finished}/{len(every)} results there, about {max(seconds / 60, 0.1):.1f} min left"

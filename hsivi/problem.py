@@ -104,6 +104,12 @@ def build_score_model(experiment: Experiment, event_shape: tuple[int, ...], seed
     return NetworkScoreModel(network, build_schedule(experiment.schedule), config.predicts, config.finest_scale)
 
 
+def device_name() -> str:
+    """Return the computing device as a reader knows it, with the model of a GPU."""
+    device = compute_device()
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
 def compute_device() -> torch.device:
     """Return the device to compute on: a GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

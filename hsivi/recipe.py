@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -35,6 +35,14 @@ class PretrainRecipe(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
     ema: Decay | None = None
     adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> "PretrainRecipe":
+        if self.batch % self.samples_per_time:
+            raise ValueError(
+                f"batch: got {self.batch} with samples_per_time {self.samples_per_time}, expected a multiple of it"
+            )
+        return self
 
 
 class Recipe(Frozen):

@@ -5,19 +5,15 @@ records only in the reports.  Nothing here needs torch.
 """
 
 import json
-import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from hsivi.config import ConfigError, validate_config
 from hsivi.recipe import Frozen
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Measurement(Frozen):
@@ -54,12 +50,12 @@ class Record(Frozen):
         reason: why it was declined.
         config: the method's full settings.
         measurements: the numbers, empty unless the status is ok.
-        seconds: durations: training of all seeds, sampling of all seeds, and one sample's share.
+        seconds: durations: training of all seeds, sampling of all seeds, measuring.
         device: where it ran.
         dtype: of the samples.
         environment: hardware and versions.
-        commit: of the checkout.
-        digests: of settings, code and input files.
+        commit: of the checkout when the samples were drawn.
+        digests: of the settings and the code (keys ``settings`` and ``code``) and of every input file (by path).
         command: makes this cell again.
     """
 
@@ -124,32 +120,3 @@ def read_record(path: Path) -> Record:
     """Read and check one record; errors as `read_json`."""
     record: Record = validate_config(Record, read_json(path), str(path))
     return record
-
-
-def tidy(records: list[Record]) -> "pd.DataFrame":
-    """Return one row a measurement, in the order of the records."""
-    import pandas as pd  # half a second that most stages need not spend
-
-    rows = [
-        {
-            "experiment": record.experiment,
-            "dataset": record.dataset,
-            "method": record.label,
-            "nfe": record.nfe,
-            **measurement.model_dump(),
-            "scale": record.scale,
-            "time_grid": record.time_grid,
-            "commit": record.commit,
-        }
-        for record in records
-        for measurement in record.measurements
-    ]
-    return pd.DataFrame(rows)
-
-
-def standard_error(values: list[float]) -> float | None:
-    """Return the standard error of a mean, or None for a single value."""
-    if len(values) < 2:
-        return None
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))

@@ -1,8 +1,9 @@
 """Reports as files: what the workflow needs to know about reports/<name>.py without running it.
 
 Each script makes one table, figure or page.  It declares literal constants: ``EXPERIMENT``, the experiment it shows
-(None for a script that shows all), ``OUTPUTS``, the files it writes below reports/<scale>/, and, for a page that
-shows what all other scripts made, ``PAGE = True``.  It offers a function ``render(scale, experiments)``.
+(None for a script that shows all), ``OUTPUTS``, the files it writes below reports/<scale>/, and, where they apply,
+``INPUTS``, further files of the checkout that it reads, and ``PAGE = True`` for a page that shows what all other
+scripts made.  It offers a function ``render(scale, experiment)``, or ``render(scale, experiments)`` where it shows all.
 """
 
 import ast
@@ -24,6 +25,7 @@ class Report:
         experiment: experiment it shows, or None for all.
         files: what it writes, below reports/<scale>/.
         page: whether it shows the output of all other scripts.
+        reads: further files of the checkout that it reads.
         docstring: what it shows, for people; the first line is a title.
     """
 
@@ -32,6 +34,7 @@ class Report:
     experiment: str | None
     files: tuple[str, ...]
     page: bool
+    reads: tuple[str, ...]
     docstring: str
 
     def outputs(self, scale: str) -> list[Path]:
@@ -40,13 +43,14 @@ class Report:
 
     def inputs(self, scale: str, experiments: Mapping[str, Experiment], others: Iterable["Report"]) -> list[Path]:
         """Return what the script reads: all records and samples of its experiment, or everything."""
+        further = [ROOT / file for file in self.reads]
         if self.page:
             made = [path for other in others if not other.page for path in other.outputs(scale)]
-            return [layout.metrics_table(scale), *made]
+            return [layout.metrics_table(scale), *made, *further]
         if self.experiment is None:
-            return [layout.metrics_table(scale)]
+            return [layout.metrics_table(scale), *further]
         own = [layout.CellFiles(cell) for cell in methods.cells(experiments[self.experiment])]
-        return [path for files in own for path in (files.record, files.samples)]
+        return [path for files in own for path in (files.record, files.samples)] + further
 
 
 def reports() -> list[Report]:
@@ -71,11 +75,16 @@ def _describe(path: Path) -> Report:
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in ("EXPERIMENT", "OUTPUTS", "PAGE")
+        and node.targets[0].id in ("EXPERIMENT", "INPUTS", "OUTPUTS", "PAGE")
     }
     if not {"EXPERIMENT", "OUTPUTS"} <= set(constants):
         raise ConfigError(f"reports/{path.name}: got no EXPERIMENT or OUTPUTS, expected both as literals; add them")
-    docstring = ast.get_docstring(tree) or path.stem
     return Report(
-        path.stem, path, constants["EXPERIMENT"], tuple(constants["OUTPUTS"]), constants.get("PAGE", False), docstring
+        name=path.stem,
+        path=path,
+        experiment=constants["EXPERIMENT"],
+        files=tuple(constants["OUTPUTS"]),
+        page=constants.get("PAGE", False),
+        reads=tuple(constants.get("INPUTS", ())),
+        docstring=ast.get_docstring(tree) or path.stem,
     )

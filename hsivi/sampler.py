@@ -60,11 +60,9 @@ def skip_reason(baseline: Baseline, problem: Problem) -> str | None:
 
 
 def fit(baseline: Baseline, problem: Problem, config: Any, seeds: Sequence[int], session: Session) -> list[State]:
-    """Train a baseline and return one state a seed; a baseline without ``fit`` has empty states."""
+    """Train a baseline and return one state a seed; a baseline without ``fit`` learns nothing: empty states."""
     train = getattr(baseline, "fit", None)
-    if train is None:
-        return [{} for _ in seeds]
-    states: list[State] = train(problem, config, tuple(seeds), session)
+    states: list[State] = train(problem, config, tuple(seeds), session) if train else [{} for _ in seeds]
     return states
 
 

@@ -1,6 +1,6 @@
 """Noise schedules of variance-preserving diffusions, and the time grids that cut them into T steps.
 
-Notation (see docs in README): ``s`` is diffusion time, ``alpha_bar(s)`` the paper's alpha(s), a variance, and
+Notation: ``s`` is diffusion time, ``alpha_bar(s)`` the paper's alpha(s), a variance, and
 ``sigma(s)^2 = 1 - alpha_bar(s)``, so that u_s | u_0 ~ N(sqrt(alpha_bar) u_0, sigma^2 I)  (HSIVI, section 4.2).
 A grid for T function evaluations has T + 1 increasing times s_0, ..., s_T; layer t maps x_{t+1} (level s_{t+1})
 to x_t (level s_t), and x_T ~ N(0, I) is taken to be a sample of level s_T.

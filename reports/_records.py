@@ -12,6 +12,7 @@ from hsivi.arrays import load_arrays
 from hsivi.config import ROOT, Experiment
 from hsivi.methods import Cell
 from hsivi.record import Record, read_record
+from hsivi.tidy import tidy
 
 
 def records(experiments: Sequence[Experiment]) -> list[Record]:
@@ -22,8 +23,6 @@ def records(experiments: Sequence[Experiment]) -> list[Record]:
 
 def measurements(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return one row a measurement: the table that `collect` writes."""
-    from hsivi.record import tidy
-
     return tidy(records(experiments))
 
 
@@ -60,5 +59,10 @@ def claims() -> pd.DataFrame:
 
 def title(experiment: Experiment, label: str) -> str:
     """Return how a row is called for people."""
+    return name_of_row(methods.info(experiment, label).title, label)
+
+
+def name_of_row(method_title: str, label: str) -> str:
+    """Return a method's title with what tells its rows apart: "hsivi_sm-paper" is the one with the paper's recipe."""
     suffix = label.partition("-")[2]
-    return methods.info(experiment, label).title + (f" ({suffix} recipe)" if suffix else "")
+    return method_title + (f" ({suffix} recipe)" if suffix else "")

@@ -1,28 +1,29 @@
-"""Figure 10: samples of DDPM, DDIM and HSIVI-SM with few steps on the four 2-D data sets.
+"""Figure 10: samples of every method with few steps on the four 2-D data sets.
 
 One row a data set; the first panel is the target.  10,000 samples a panel (fewer at smoke scale), from equal x_T.
 """
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 
+from hsivi import methods
 from hsivi.config import Experiment
 from reports import _style
 from reports._records import budgets, cell, samples, title
 
 EXPERIMENT = "toy2d"
 OUTPUTS = ("figures/figure10.png", "figures/figure10.svg")
-LABELS = ("ddpm", "ddim", "hsivi_sm")
+CONTROLS = ("prior", "reference")
+ORDER = ("ddpm", "ddim")
+"""Shown first; other methods follow by name, ours last."""
 
 
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
+def render(scale: str, experiment: Experiment) -> None:
     """Draw the figure."""
-    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
     _style.start()
     datasets = experiment.data.datasets
+    labels = sorted(set(methods.rows(experiment)) - set(CONTROLS), key=_rank)
     columns = [("reference", 0)] + [
-        (label, nfe) for nfe in experiment.nfe for label in LABELS if nfe in budgets(experiment, datasets[0], label)
+        (label, nfe) for nfe in experiment.nfe for label in labels if nfe in budgets(experiment, datasets[0], label)
     ]
     figure, axes = plt.subplots(
         len(datasets), len(columns), figsize=(1.6 * len(columns), 1.6 * len(datasets)), squeeze=False
@@ -38,3 +39,9 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
                 panel.set_title(title(experiment, label) + (f"\nT = {nfe}" if nfe else ""))
         row[0].set_ylabel(dataset)
     _style.save(figure, scale, "figure10")
+
+
+def _rank(label: str) -> tuple[int, str]:
+    if label in ORDER:
+        return ORDER.index(label), label
+    return len(ORDER) + label.startswith("hsivi_sm"), label

@@ -4,7 +4,6 @@ Panels show x_9, x_7, x_5 and x_0 of ten layers as in the paper (the nearest lay
 are the critic's estimate of grad log q_t, drawn where samples are.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,9 +20,8 @@ LABEL = "hsivi_sm"
 SHARES = (0.9, 0.7, 0.5, 0.0)
 
 
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
+def render(scale: str, experiment: Experiment) -> None:
     """Draw the figure."""
-    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
     _style.start()
     datasets = experiment.data.datasets
     figure, axes = plt.subplots(len(datasets), len(SHARES), figsize=(1.9 * len(SHARES), 1.9 * len(datasets)))

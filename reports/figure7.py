@@ -4,8 +4,6 @@ Samples (orange) and the arrows of f = S - g at the last layer, the difference b
 critic's estimate of the model's: where arrows are long, samples are still to be moved.  The paper does not state its T.
 """
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 
 from hsivi.config import Experiment
@@ -19,9 +17,8 @@ LABEL = "hsivi_sm"
 DATASET = "checkerboard"
 
 
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
+def render(scale: str, experiment: Experiment) -> None:
     """Draw the figure."""
-    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
     _style.start()
     counts = budgets(experiment, DATASET, LABEL)
     figure, axes = plt.subplots(1, len(counts), figsize=(2.6 * len(counts), 2.6), squeeze=False)

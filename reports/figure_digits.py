@@ -3,8 +3,6 @@
 The n-th image of every panel starts from the same x_T.  Images are uncurated: the first 36 of the first seed.
 """
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -20,9 +18,8 @@ GAP = -0.5
 """Grey level between images."""
 
 
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
+def render(scale: str, experiment: Experiment) -> None:
     """Draw the figure."""
-    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
     _style.start()
     cells = [c for c in methods.cells(experiment) if c.label != "prior"]
     cells.sort(key=lambda c: (c.nfe, c.label))

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,9 +15,10 @@ from hsivi import layout, methods
 from hsivi.config import ROOT, Experiment
 from hsivi.record import Record, read_json, write_atomically
 from hsivi.reporting import Report, selected
-from reports._records import records
+from reports._records import name_of_row, records
 
 EXPERIMENT = None
+INPUTS = ("reports/index.html.jinja",)
 OUTPUTS = ("index.html",)
 PAGE = True
 HEADLINE = ("js_cell", "jdist_ite", "fd_digits_classifier")
@@ -31,7 +33,6 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
     )
     page = environment.get_template("index.html.jinja").render(
         scale=scale,
-        experiments=experiments,
         experiment_flag=" ".join(experiment.name for experiment in experiments),
         figures=[_figure(r, scale, experiments) for r in shown if r.files[0].endswith(".png")],
         tables=[_table(r, scale, experiments) for r in sorted(shown, key=_rank) if r.files[0].endswith(".csv")],
@@ -95,30 +96,24 @@ def _grouped(row: Sequence[str], previous: Sequence[str] | None) -> dict[str, An
 
 
 def _summary(scale: str) -> list[str]:
-    """Return what the margins say, one sentence a rival and headline metric."""
+    """Return what the margins say: a sentence for each rival and headline metric, naming what is not ahead."""
     with (layout.reports(scale) / "tables" / "margins.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] in HEADLINE]
     sentences = []
-    for method, rival in sorted({(row["method"], row["rival"]) for row in rows}):
-        for metric in HEADLINE:
-            outcomes = [
-                row["outcome"]
-                for row in rows
-                if (row["method"], row["rival"], row["metric"]) == (method, rival, metric)
-            ]
-            if outcomes:
-                ahead, behind = outcomes.count("ahead"), outcomes.count("behind")
-                sentences.append(
-                    f"{method} against {rival} in {metric}: ahead in {ahead}, behind in {behind}, unclear in "
-                    f"{len(outcomes) - ahead - behind} of {len(outcomes)} comparisons"
-                )
+    for method, rival, metric in sorted({(row["method"], row["rival"], row["metric"]) for row in rows}):
+        these = [row for row in rows if (row["method"], row["rival"], row["metric"]) == (method, rival, metric)]
+        others = [
+            f"{row['outcome']} on {row['data set']} at T = {row['T']}" for row in these if row["outcome"] != "ahead"
+        ]
+        ahead = f"{method} is ahead of {rival} in {metric} in {len(these) - len(others)} of {len(these)} comparisons"
+        sentences.append(ahead + (f" ({', '.join(others)})" if others else ""))
     return sentences
 
 
 def _cell(record: Record) -> dict[str, Any]:
     return {
         "dataset": record.dataset,
-        "title": record.title + (f" ({record.label.partition('-')[2]} recipe)" if "-" in record.label else ""),
+        "title": name_of_row(record.title, record.label),
         "nfe": record.nfe,
         "time_grid": record.time_grid or "–",
         "seconds": record.seconds,
@@ -155,17 +150,16 @@ def _training(scale: str, experiments: Sequence[Experiment]) -> list[dict[str, A
 
 
 def _run(scale: str, made: Sequence[Record], experiments: Sequence[Experiment]) -> dict[str, Any]:
-    """Return hardware, versions and how long the run took: work summed, and first start to last end."""
+    """Return hardware, versions and how long the work took, summed over jobs whenever they ran."""
     notes = [read_json(path) for path in _notes(scale, experiments)]
-    starts = [datetime.fromisoformat(note["started"]).timestamp() for note in notes]
-    ends = [start + note["seconds"] for start, note in zip(starts, notes, strict=True)]
-    commits = sorted({note["commit"] for note in notes})
+    ends = [datetime.fromisoformat(note["started"]).timestamp() + note["seconds"] for note in notes]
+    environments = {json.dumps(note["environment"], sort_keys=True): note["environment"] for note in notes}
+    seconds = sum(note["seconds"] for note in notes) + sum(record.seconds["measure"] for record in made)
     return {
-        "environment": made[0].environment,
-        "work_minutes": sum(note["seconds"] for note in notes) / 60,
-        "span_minutes": (max(ends) - min(starts)) / 60,
+        "environments": list(environments.values()),
+        "work_minutes": seconds / 60,
         "finished": datetime.fromtimestamp(max(ends)).astimezone().isoformat(timespec="minutes"),
-        "commits": commits,
+        "commits": sorted({note["commit"] for note in notes}),
         "devices": sorted({record.device for record in made if record.device}),
     }
 

@@ -1,4 +1,4 @@
-"""HSIVI-SM against DDIM and DDPM at the same number of function evaluations.
+"""HSIVI-SM against every other method at the same number of function evaluations.
 
 A negative difference means that HSIVI-SM is better.  "in s.e." is the difference divided by its standard error over
 seeds (unpaired, Welch); beyond two in either direction the row says who is ahead.
@@ -11,12 +11,13 @@ import pandas as pd
 
 from hsivi.config import Experiment
 from reports._records import measurements, summary, title
-from reports.table1 import write_table
+from reports._tables import write_table
 
 EXPERIMENT = None
 OUTPUTS = ("tables/margins.csv", "tables/margins.md", "tables/margins.tex")
 METRICS = ("js_cell", "jdist_ite", "js_ite", "swd_ref", "fd_digits_classifier", "kid_digits_classifier")
-RIVALS = ("ddim", "ddpm")
+OURS = "hsivi_sm"
+CONTROLS = ("prior", "reference")
 
 
 def cells(experiments: Sequence[Experiment]) -> pd.DataFrame:
@@ -25,10 +26,12 @@ def cells(experiments: Sequence[Experiment]) -> pd.DataFrame:
     by_name = {experiment.name: experiment for experiment in experiments}
     rows = []
     for experiment, dataset, label, nfe, metric in numbers.index:
-        if not label.startswith("hsivi_sm") or metric not in METRICS:
+        if not label.startswith(OURS) or metric not in METRICS:
             continue
         ours = numbers.loc[(experiment, dataset, label, nfe, metric)]
-        for rival in [r for r in numbers.index.unique("method") if r.partition("-")[0] in RIVALS]:
+        for rival in numbers.index.unique("method"):
+            if rival.startswith(OURS) or rival in CONTROLS:
+                continue
             if (experiment, dataset, rival, nfe, metric) not in numbers.index:
                 continue
             theirs = numbers.loc[(experiment, dataset, rival, nfe, metric)]

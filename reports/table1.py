@@ -6,20 +6,20 @@ divergences of the ITE toolbox; several exceed what that estimator can return, s
 order and ratio, not of size (see DEVIATIONS).
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
-from hsivi import layout
 from hsivi.config import Experiment
-from hsivi.record import write_atomically
 from reports._records import claims, measurements, summary, title
+from reports._tables import number, write_table
 
 EXPERIMENT = "toy2d"
+INPUTS = ("claims/claims.csv",)
 OUTPUTS = ("tables/table1.csv", "tables/table1.md", "tables/table1.tex")
 BLOCKS = {
     "js_cell": "js_cell (calibrated, nats; the number to trust)",
     "jdist_ite": "J distance (symmetrised KL, k-NN, nats)",
+    "kl_target_model_ite": "KL(target, model) (k-NN, nats)",
+    "kl_model_target_ite": "KL(model, target) (k-NN, nats)",
     "js_ite": "Jensen-Shannon (k-NN as in ITE, nats)",
     "swd_ref": "sliced Wasserstein-1",
 }
@@ -42,7 +42,7 @@ def cells(experiment: Experiment) -> pd.DataFrame:
             row = {}
             for nfe, label in columns:
                 key = (f"T = {nfe}", names[label])
-                row[key] = _number(here.loc[(nfe, label)]) if (nfe, label) in here.index else "–"
+                row[key] = number(here.loc[(nfe, label)]) if (nfe, label) in here.index else "–"
             row["", "target itself"] = f"{here.floor.iloc[0]:.4f}"
             rows[heading, dataset] = row
     for dataset in experiment.data.datasets:
@@ -53,10 +53,6 @@ def cells(experiment: Experiment) -> pd.DataFrame:
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     table.index = pd.MultiIndex.from_tuples(table.index, names=["metric", "data set"])
     return table
-
-
-def _number(row: pd.Series) -> str:
-    return f"{row['mean']:.4f} ± {row['sd']:.4f}" if row["seeds"] > 1 else f"{row['mean']:.4f}"
 
 
 def _printed(dataset: str, label: str, nfe: int) -> str:
@@ -75,32 +71,6 @@ def _printed(dataset: str, label: str, nfe: int) -> str:
     return f"{value:.3f}" + (f" ± {sd:.3f}" if pd.notna(sd) else "")
 
 
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
+def render(scale: str, experiment: Experiment) -> None:
     """Write the table as CSV, Markdown and LaTeX."""
-    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
     write_table(cells(experiment), scale, "table1")
-
-
-def write_table(table: pd.DataFrame, scale: str, name: str) -> None:
-    """Write one table of text cells in three formats."""
-    folder = layout.reports(scale) / "tables"
-    flat = table.copy()
-    flat.columns = pd.Index([" ".join(part for part in column if part) for column in table.columns])
-    flat = flat.reset_index()
-    write_atomically(folder / f"{name}.csv", flat.to_csv(index=False))
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in [flat.columns, *flat.to_numpy()]]
-    lines.insert(1, "|" + " --- |" * len(flat.columns))
-    write_atomically(folder / f"{name}.md", "\n".join(lines) + "\n")
-    tex = table.map(lambda text: text.replace("±", r"$\pm$").replace("–", "--"))
-    write_atomically(folder / f"{name}.tex", _latex(tex))
-
-
-def _latex(table: pd.DataFrame) -> str:
-    """Return a booktabs tabular; pandas' own needs jinja templates but escapes what it must."""
-    escaped = table.rename(index=_escape, columns=_escape)
-    text: str = escaped.to_latex(multicolumn_format="c", multirow=False)
-    return text
-
-
-def _escape(text: str) -> str:
-    return text.replace("_", r"\_").replace("±", r"$\pm$")

@@ -3,13 +3,11 @@
 The names carry the extractor: none of these is an FID.  Cells are mean ± standard deviation over seeds.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from hsivi.config import Experiment
 from reports._records import measurements, summary, title
-from reports.table1 import write_table
+from reports._tables import number, write_table
 
 EXPERIMENT = "digits"
 OUTPUTS = ("tables/table_digits.csv", "tables/table_digits.md", "tables/table_digits.tex")
@@ -25,17 +23,15 @@ def cells(experiment: Experiment) -> pd.DataFrame:
     """Return one row a method and budget, one column a metric."""
     numbers = summary(measurements([experiment]))
     rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
-    for row in numbers.sort_values(["nfe", "method"]).itertuples():
-        key = (title(experiment, str(row.method)), str(row.nfe))
-        text = f"{row.mean:.4f} ± {row.sd:.4f}" if int(str(row.seeds)) > 1 else f"{row.mean:.4f}"
-        rows.setdefault(key, {})["", METRICS[str(row.metric)]] = text
+    for _, row in numbers.sort_values(["nfe", "method"]).iterrows():
+        key = (title(experiment, row["method"]), str(row["nfe"]))
+        rows.setdefault(key, {})["", METRICS[row["metric"]]] = number(row)
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index, names=["method", "NFE"])
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     return table
 
 
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
+def render(scale: str, experiment: Experiment) -> None:
     """Write the table as CSV, Markdown and LaTeX."""
-    (experiment,) = (e for e in experiments if e.name == EXPERIMENT)
     write_table(cells(experiment), scale, "table_digits")

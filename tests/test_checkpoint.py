@@ -1,7 +1,6 @@
 """Interrupted trainings: rerun is resume, and a checkpoint of other settings is not continued."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -30,12 +29,15 @@ def trainer(data: torch.Tensor | None = None) -> Pretrainer:
 def train(path: Path, identity: str, kill_at: int | None = None) -> dict[str, torch.Tensor]:
     run = trainer()
 
-    def maybe_kill(_: Any) -> str:
+    step = run.step
+
+    def step_or_die() -> float:
         if run.iteration == kill_at:
             raise Killed
-        return ""
+        return step()
 
-    Session("test", path, identity, interval=0.0).train(run, RECIPE.iterations, maybe_kill)
+    run.step = step_or_die  # type: ignore[method-assign]
+    Session("test", path, identity, interval=0.0).train(run, RECIPE.iterations)
     return run.average.parameters()
 
 
@@ -56,6 +58,22 @@ def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path: Path, capsys:
         train(tmp_path / "cut", "old", kill_at=7)
     assert equal(train(tmp_path / "cut", "new"), train(tmp_path / "other", "new"))
     assert "starting anew" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cut").write_bytes(b"half of a file")
+    assert equal(train(tmp_path / "cut", "x"), train(tmp_path / "other", "x"))
+    assert "is damaged; starting anew" in capsys.readouterr().err
+
+
+def test_time_before_an_interruption_counts(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", "x", kill_at=7)
+    stored = torch.load(tmp_path / "cut", weights_only=True)
+    torch.save({**stored, "seconds": 1000.0}, tmp_path / "cut")
+    session = Session("test", tmp_path / "cut", "x")
+    session.train(trainer(), RECIPE.iterations)
+    assert session.seconds > 1000
 
 
 def test_checkpoints_hold_no_code(tmp_path: Path) -> None:

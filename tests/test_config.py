@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hsivi import methods
 from hsivi.config import ROOT, SCALES, ConfigError, at_scale, experiment_files, load_experiment, parse_experiment
 
 GOOD = yaml.safe_load((ROOT / "workflows" / "experiments" / "toy2d.yaml").read_text())
@@ -53,6 +54,12 @@ MISTAKES = {
     "missing section": ({"schedule": None}, ["schedule"]),
     "unknown data set": ({"data": {**GOOD["data"], "datasets": ["moon"]}}, ["moon", "'moons'"]),
     "unknown recipe": ({"methods": {"hsivi_sm": {"recipe": "best"}}}, ["'best'", "recommended"]),
+    "unknown time grid": ({"time_grids": {**GOOD["time_grids"], 5: "hsvi"}}, ["time_grids.5", "'hsvi'", "hsivi, full"]),
+    "unknown data set of an override": (
+        {"recipes": {**GOOD["recipes"], "paper": {"values": {}, "overrides": [{"datasets": ["moon"], "values": {}}]}}},
+        ["recipes.paper.overrides", "moon", "moons"],
+    ),
+    "uneven batch": ({"pretrain": {**GOOD["pretrain"], "batch": 100, "samples_per_time": 8}}, ["batch", "multiple"]),
     "unknown kind": ({"network": {"kind": "transformer"}}, ["network", "transformer", "score_mlp"]),
 }
 
@@ -67,6 +74,18 @@ def test_a_mistake_is_one_line_with_given_expected_and_remedy(mistake: str, tmp_
     assert "got" in message and "expected" in message and message.count(";") >= 1, message
     for word in words:
         assert word in message, message
+
+
+def test_settings_of_cells_are_checked_before_anything_runs() -> None:
+    good = load_experiment("toy2d", "quick")
+    methods.check(good)
+    for method, words in (
+        ({"config": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
+        ({"nfe": (7,)}, "no grid for NFE 7"),
+    ):
+        broken = good.methods["hsivi_sm"].model_copy(update=method)
+        with pytest.raises(ConfigError, match=words):
+            methods.check(good.model_copy(update={"methods": {**good.methods, "hsivi_sm": broken}}))
 
 
 def test_text_that_is_not_yaml(tmp_path: Path) -> None:
@@ -103,9 +122,10 @@ def test_at_scale_picks_exactly_the_scale(smoke: Any, quick: Any, paper: Any) ->
 
 
 @given(st.dictionaries(st.text(max_size=8), trees, max_size=4))
-def test_any_mapping_is_refused_without_a_traceback_of_another_kind(content: dict[str, Any]) -> None:
-    path = ROOT / ".pytest_cache" / "fuzz.yaml"
-    path.parent.mkdir(exist_ok=True)
+def test_any_mapping_is_refused_without_a_traceback_of_another_kind(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(ConfigError) as caught:
         parse_experiment(path, "quick")

@@ -40,10 +40,23 @@ def test_what_is_left_takes_as_long_as_what_is_done(every: list[overall.Job]) ->
     finished, seconds = overall.remaining_seconds(every, cores=1)
     assert finished == len(every) - 1
     assert seconds == pytest.approx(10 * fits[-1].size)
-    assert overall.line([EXPERIMENT], 1) == f"overall: {finished}/{len(every)} jobs, about {seconds / 60:.1f} min left"
+    expected = f"overall: {finished}/{len(every)} results there, about {seconds / 60:.1f} min left"
+    assert overall.line([EXPERIMENT], 1) == expected
+
+
+def test_an_output_whose_note_is_not_there_yet_is_not_finished(every: list[overall.Job]) -> None:
+    """A job that reports while another is between its output and its note must not stumble over it."""
+    for job in every:
+        finish(job, 1.0)
+    fit = next(job for job in every if job.stage == "fit")
+    layout.note(fit.output).unlink()
+    record = next(job for job in every if job.stage == "measure")
+    write_json(record.output, {})
+    finished, _ = overall.remaining_seconds(every, 1)
+    assert finished == len(every) - 2
 
 
 def test_at_the_end_reports_are_next(every: list[overall.Job]) -> None:
     for job in every:
         finish(job, 1.0)
-    assert overall.line([EXPERIMENT], 2) == f"overall: {len(every)}/{len(every)} jobs, reports are next"
+    assert overall.line([EXPERIMENT], 2) == f"overall: {len(every)}/{len(every)} results there, reports are next"

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from hsivi import layout, methods, provenance, reporting
 from hsivi.config import ROOT, ConfigError, load_experiment
-from hsivi.record import Measurement, Record, read_json, read_record, standard_error, tidy, write_json
+from hsivi.metrics.statistics import standard_error
+from hsivi.record import Measurement, Record, read_json, read_record, write_json
 from hsivi.stages import settings
+from hsivi.tidy import tidy
 
 DDPM, DDIM = ROOT / "baselines" / "ddpm.py", ROOT / "baselines" / "ddim.py"
 
@@ -45,11 +47,28 @@ def test_a_methods_settings_touch_only_its_own_cells() -> None:
     recipe = before.recipes["recommended"]
     faster = recipe.model_copy(update={"values": {**recipe.values, "learning_rate": 1.0}})
     after = before.model_copy(update={"recipes": {**before.recipes, "recommended": faster}})
-    changed = {
-        cell.label for cell in methods.cells(before) if settings.of_cell(before, cell) != settings.of_cell(after, cell)
-    }
+    changed = {c.label for c in methods.cells(before) if settings.of_sample(before, c) != settings.of_sample(after, c)}
     assert changed == {"hsivi_sm"}
     assert settings.of_score_model(before) == settings.of_score_model(after)
+
+
+def test_more_samples_and_other_metrics_train_nothing() -> None:
+    for name, field in (("toy2d", {"floor_pairs": 99}), ("digits", {"classifier_epochs": 99})):
+        before = load_experiment(name, "quick")
+        more = before.model_copy(update={"num_samples": 12_345, "data": before.data.model_copy(update=field)})
+        assert settings.of_score_model(before) == settings.of_score_model(more)
+        assert settings.of_reference(before) != settings.of_reference(more)
+        for cell in methods.cells(before):
+            assert settings.of_fit(before, cell) == settings.of_fit(more, cell)
+            assert settings.of_sample(before, cell) != settings.of_sample(more, cell)
+
+
+def test_another_data_set_leaves_the_others_alone() -> None:
+    after = load_experiment("toy2d", "quick")
+    before = after.model_copy(update={"data": after.data.model_copy(update={"datasets": ("moons",)})})
+    assert settings.of_data(before) == settings.of_data(after)
+    assert settings.of_score_model(before) == settings.of_score_model(after)
+    assert settings.of_reference(before) == settings.of_reference(after)
 
 
 def test_more_seeds_do_not_train_the_score_model_again() -> None:

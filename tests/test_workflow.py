@@ -3,6 +3,7 @@
 Everything happens in a copy of the checkout, so that edits touch nobody's work.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from hsivi.config import ROOT, SCALES, load_experiment
 from hsivi.methods import cells
 from hsivi.record import read_record
+from reports._tables import latex
 from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
 
 pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.slow]
@@ -111,9 +113,10 @@ def test_smoke_measures_every_cell(smoke: Checkout) -> None:
                 & (table.nfe == cell.nfe)
             ]
             assert len(rows) == len(record.measurements)
+            assert {"settings", "code"} <= set(record.digests)
             for path, sha in record.digests.items():
-                assert (smoke.folder / path).is_file()
-                assert len(sha) == 64
+                if path not in ("settings", "code"):
+                    assert hashlib.sha256((smoke.folder / path).read_bytes()).hexdigest() == sha
 
 
 def test_controls_bound_the_metrics(smoke: Checkout) -> None:
@@ -148,7 +151,8 @@ def test_tables_agree_in_all_formats(smoke: Checkout) -> None:
         assert markdown[2:] == from_csv.to_numpy().tolist()
         tex = (folder / f"{name}.tex").read_text()
         for value in from_csv.to_numpy().ravel():
-            assert str(value).replace("_", r"\_").replace("±", r"$\pm$").replace("–", "--") in tex
+            assert latex(str(value)) in tex
+        assert tex.isascii(), "pdflatex reads it as it is"
 
 
 def test_a_second_run_does_nothing_in_seconds(smoke: Checkout) -> None:
@@ -162,6 +166,21 @@ def test_a_second_run_does_nothing_in_seconds(smoke: Checkout) -> None:
 def test_editing_a_report_trains_nothing(smoke: Checkout) -> None:
     with appended(smoke.folder / "reports" / "figure10.py", "# edited\n"):
         assert smoke.planned() == {"report_figure10": 1, "report_index": 1, "all": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "again"),
+    [
+        ("reports/index.html.jinja", {"report_index"}),
+        ("claims/claims.csv", {"report_table1", "report_index"}),
+        ("hsivi/tidy.py", {"collect"}),
+    ],
+)
+def test_editing_what_a_report_reads_renders_it_again(smoke: Checkout, file: str, again: set[str]) -> None:
+    with appended(smoke.folder / file, "\n"):
+        planned = set(smoke.planned())
+    assert again <= planned
+    assert not {"data", "pretrain", "reference", "fit", "sample", "measure"} & planned
 
 
 def test_editing_a_baseline_runs_its_own_cells_only(smoke: Checkout) -> None:

@@ -22,8 +22,9 @@ from torch.utils import data
 from hsivi.config import DigitsData
 from hsivi.data import Arrays, Dataset
 from hsivi.data.digits import Digits
+from hsivi.metrics.statistics import standard_error
 from hsivi.nn.digit_classifier import DigitClassifier, train_classifier
-from hsivi.record import Measurement, standard_error
+from hsivi.record import Measurement
 
 Value = tuple[float, float | None]
 EXTRACTOR = "digits-classifier"
@@ -102,8 +103,9 @@ def measure(
 ) -> dict[str, Value]:
     """Compare samples with reference images.
 
-    KID is averaged over random subsets of half the smaller set, so that its spread over subsets is a delete-half
-    jackknife estimate of its standard error (Shao and Wu, 1989).  The other metrics have no such estimate: their
+    KID is averaged over random subsets of half the smaller set.  Its spread over subsets is a delete-half jackknife
+    estimate of its standard error (Shao and Wu, 1989) where both sets are of one size, and too large where one is
+    larger, since less than half of that one is in a subset.  The other metrics have no such estimate: their
     error is seen over seeds.
 
     Arguments:

@@ -1,6 +1,7 @@
 """All metrics of the 2-D targets together, each with its floor.
 
-js_cell: calibrated Jensen-Shannon divergence on a grid; the number to trust.
+js_cell: calibrated Jensen-Shannon divergence on a grid; the number to trust.  js_cell_z: the same in standard
+    deviations of its null distribution.
 off_support: share of samples where the target has (almost) no mass.
 swd_ref: sliced Wasserstein-1 distance to the reference, less its null mean.
 js_ite: k-nearest-neighbour Jensen-Shannon divergence; the metric the paper names.
@@ -20,7 +21,8 @@ from hsivi.data import Arrays, Dataset
 from hsivi.metrics.cells import CellReference
 from hsivi.metrics.knn import jensen_shannon, kullback_leibler
 from hsivi.metrics.sliced import SlicedReference
-from hsivi.record import Measurement, standard_error
+from hsivi.metrics.statistics import standard_error
+from hsivi.record import Measurement
 from hsivi.rng import generator
 
 Array = NDArray[np.float64]
@@ -49,11 +51,13 @@ class ToyReference:
         reference = dataset.training_points().astype(np.float64)
         rng = generator(config.seed, "cell nulls")
         cells = CellReference.build(reference, num_samples, rng)
-        nulls = [dataset.draw(num_samples, config.seed, "floor", i) for i in range(2 * config.floor_pairs)]
-        sliced = SlicedReference.build(reference, nulls)
+        draws = range(config.floor_pairs)
+        sliced = SlicedReference.build(reference, [dataset.draw(num_samples, config.seed, "null", i) for i in draws])
         blank = cls(dataset, cells, sliced, {})
-        pairs = zip(nulls[: config.floor_pairs], nulls[config.floor_pairs :], strict=True)
-        values = [blank._evaluate(x, y) for x, y in pairs]
+        values = [
+            blank._evaluate(*(dataset.draw(num_samples, config.seed, "floor", side, i) for side in ("x", "y")))
+            for i in draws
+        ]
         floor = {
             name: (float(np.mean([v[name] for v in values])), float(np.std([v[name] for v in values], ddof=1)))
             for name in values[0]
@@ -117,6 +121,7 @@ class ToyReference:
         cell = self.cells.evaluate(sample)
         return {
             "js_cell": cell["js_cell"],
+            "js_cell_z": cell["js_cell_z"],
             "js_cell_raw": cell["js_cell_raw"],
             "off_support": cell["off_support"],
             "swd_ref": self.sliced.evaluate(sample),

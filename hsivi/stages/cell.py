@@ -44,10 +44,16 @@ class OpenCell:
 
 
 def identity(experiment: Experiment, cell: Cell) -> str:
-    """Return a digest of the settings and the code that decide what a cell learns."""
+    """Return a digest of the settings, the code and the files that decide what a cell learns."""
     path = methods.info(experiment, cell.label).path
+    shared = files(experiment, cell.dataset)
     return provenance.digest(
-        [settings.of_cell(experiment, cell), provenance.code_digest(provenance.stage_file("fit"), path)]
+        [
+            settings.of_fit(experiment, cell),
+            provenance.code_digest(provenance.stage_file("fit"), path),
+            provenance.file_digest(shared.data),
+            provenance.file_digest(shared.score_model),
+        ]
     )
 
 

@@ -4,7 +4,8 @@ import io
 
 from hsivi import layout, methods
 from hsivi.config import Experiment
-from hsivi.record import read_record, tidy, write_atomically
+from hsivi.record import read_record, write_atomically
+from hsivi.tidy import tidy
 
 
 def run(experiments: list[Experiment]) -> None:

@@ -7,6 +7,7 @@ from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
 from hsivi.config import ConfigError, Experiment
 from hsivi.methods import Cell
+from hsivi.problem import device_name
 from hsivi.sampler import fit, skip_reason
 from hsivi.stages.cell import identity, open_cell
 from hsivi.stages.common import Stopwatch
@@ -34,5 +35,12 @@ def run(experiment: Experiment, cell: Cell) -> None:
         for name, value in state.items()
     }
     save_arrays(output, arrays)
-    watch.note(output, cell.command("fit"), seeds=list(experiment.seeds), threads=torch.get_num_threads())
+    watch.note(
+        output,
+        cell.command("fit"),
+        seeds=list(experiment.seeds),
+        threads=torch.get_num_threads(),
+        device=device_name(),
+        training_seconds=round(session.seconds, 3),
+    )
     session.close()

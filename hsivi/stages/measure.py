@@ -6,6 +6,7 @@ from hsivi.config import Experiment
 from hsivi.methods import Cell
 from hsivi.metrics import restore
 from hsivi.record import Measurement, Record, read_json, write_json
+from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, files, open_dataset
 
 
@@ -27,7 +28,8 @@ def run(experiment: Experiment, cell: Cell) -> None:
     stages = ["fit", "sample", "measure"] if info.needs_fit else ["sample", "measure"]
     seconds = {"sample": made.get("sampling_seconds", 0.0)}
     if info.needs_fit:
-        seconds["fit"] = read_json(layout.note(own.fit))["seconds"]
+        seconds["fit"] = read_json(layout.note(own.fit))["training_seconds"]
+    code = provenance.code_digest(provenance.stage_file("sample"), provenance.stage_file("measure"), info.path)
     seconds["measure"] = round(watch.seconds, 3)
     record = Record(
         experiment=experiment.name,
@@ -46,8 +48,12 @@ def run(experiment: Experiment, cell: Cell) -> None:
         device=made.get("device", ""),
         dtype=made.get("dtype", ""),
         environment=made["environment"],
-        commit=provenance.git_commit(),
-        digests={str(path): provenance.file_digest(path) for path in inputs},
+        commit=made["commit"],
+        digests={
+            "settings": settings.of_sample(experiment, cell),
+            "code": code,
+            **{str(path): provenance.file_digest(path) for path in inputs},
+        },
         command=" && ".join(cell.command(stage) for stage in stages),
     )
     write_json(own.record, record.model_dump(mode="json"))

@@ -7,7 +7,8 @@ from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
 from hsivi.config import Experiment
 from hsivi.pretrain import Pretrainer
-from hsivi.problem import build_score_model, compute_device
+from hsivi.problem import build_score_model, compute_device, device_name
+from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, dataset_command, files, open_dataset
 
 
@@ -22,26 +23,22 @@ def run(experiment: Experiment, dataset: str) -> None:
         experiment.pretrain,
         seed,
     )
-    settings = experiment.model_dump(include={"data", "schedule", "network", "pretrain"}, mode="json")
-    session = Session(
-        f"pretrain {dataset}",
-        layout.scratch(output),
-        provenance.digest([settings, provenance.code_digest(provenance.stage_file("pretrain"))]),
-    )
-    losses: list[float] = []
-
-    def detail(loss: float) -> str:
-        losses.append(loss)
-        return f", loss {sum(losses[-100:]) / len(losses[-100:]):.4f}"
-
-    session.train(trainer, experiment.pretrain.iterations, detail)
+    identity = [
+        settings.of_score_model(experiment),
+        provenance.code_digest(provenance.stage_file("pretrain")),
+        provenance.file_digest(files(experiment, dataset).data),
+    ]
+    session = Session(f"pretrain {dataset}", layout.scratch(output), provenance.digest(identity))
+    loss = session.train(trainer, experiment.pretrain.iterations, lambda loss: f", loss {loss:.4f}")
     save_arrays(output, {name: value.cpu().numpy() for name, value in trainer.average.parameters().items()})
     watch.note(
         output,
         dataset_command("pretrain", experiment, dataset),
         recipe=experiment.pretrain.model_dump(mode="json"),
         parameters=sum(p.numel() for p in score_model.network.parameters()),
-        device=str(compute_device()),
+        device=device_name(),
+        last_loss=loss,
+        training_seconds=round(session.seconds, 3),
         threads=torch.get_num_threads(),
     )
     session.close()

@@ -1,5 +1,6 @@
 """Stage ``sample``: draw the samples of one cell for every seed, and count function evaluations."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hsivi.arrays import load_arrays, save_arrays
 from hsivi.checkpoint import Progress
 from hsivi.config import Experiment
 from hsivi.methods import Cell
-from hsivi.problem import compute_device
+from hsivi.problem import compute_device, device_name
 from hsivi.sampler import State, draw, skip_reason
 from hsivi.stages.cell import OpenCell, open_cell
 from hsivi.stages.common import Stopwatch
@@ -33,9 +34,10 @@ def run(experiment: Experiment, cell: Cell) -> None:
         return
     states = _states(experiment, opened)
     arrays: dict[str, NDArray[Any]] = {}
-    counts, drawn = set(), []
+    counts, drawn, seconds = set(), [], 0.0
     progress = Progress(f"sample {opened.title}")
     for done, (seed, state) in enumerate(zip(experiment.seeds, states, strict=True)):
+        begin = time.perf_counter()
         run_ = draw(
             opened.baseline,
             opened.problem,
@@ -46,13 +48,13 @@ def run(experiment: Experiment, cell: Cell) -> None:
             trajectory=TRAJECTORY if done == 0 and cell.nfe <= LONGEST_TRAJECTORY else 0,
             device=compute_device(),
         )
+        seconds += time.perf_counter() - begin
         counts.add(run_.nfe)
         drawn.append(run_.x.reshape(experiment.sample_sets, experiment.num_samples, *run_.x.shape[1:]))
         if done == 0 and len(run_.trajectory):
             arrays["trajectory"] = run_.trajectory.numpy()
         progress.update(done + 1, len(experiment.seeds))
     arrays["samples"] = torch.stack(drawn).float().numpy()
-    seconds = watch.seconds
     arrays |= _estimated_scores(opened, states[0])
     save_arrays(opened.files.samples, arrays)
     watch.note(
@@ -60,9 +62,9 @@ def run(experiment: Experiment, cell: Cell) -> None:
         cell.command("sample"),
         seeds=list(experiment.seeds),
         nfe=max(counts),
-        sampling_seconds=seconds,
+        sampling_seconds=round(seconds, 3),
         config=_plain(opened.config),
-        device=str(compute_device()),
+        device=device_name(),
         dtype="float32",
         threads=torch.get_num_threads(),
     )

@@ -1,7 +1,7 @@
 """Which settings of an experiment decide a stage's output.  No torch here: the Snakefile asks.
 
 A stage runs again when the digest of its settings changes, and only then: a new learning rate of one method
-touches nothing of another's.
+touches nothing of another's, more samples train nothing, another data set leaves the others alone.
 """
 
 from typing import Any
@@ -10,37 +10,46 @@ from hsivi import methods, provenance
 from hsivi.config import Experiment
 from hsivi.methods import Cell
 
+SOURCE = {"kind", "seed", "reference_draws", "held_out_fraction"}
+"""The fields of ``data`` that decide the data; the others are about metrics, or name the data sets."""
+
 
 def _part(experiment: Experiment, *names: str) -> dict[str, Any]:
     return experiment.model_dump(include=set(names), mode="json")
 
 
+def _source(experiment: Experiment) -> dict[str, Any]:
+    return {name: value for name, value in experiment.data.model_dump(mode="json").items() if name in SOURCE}
+
+
 def of_data(experiment: Experiment) -> str:
     """Return the digest of what decides the data."""
-    return provenance.digest(_part(experiment, "data"))
+    return provenance.digest(_source(experiment))
 
 
 def of_score_model(experiment: Experiment) -> str:
     """Return the digest of what decides the score model."""
-    return provenance.digest(_part(experiment, "data", "schedule", "network", "pretrain"))
+    return provenance.digest([_source(experiment), _part(experiment, "schedule", "network", "pretrain")])
 
 
 def of_reference(experiment: Experiment) -> str:
     """Return the digest of what decides the metrics' reference."""
-    return provenance.digest(_part(experiment, "data", "num_samples"))
+    data = experiment.data.model_dump(mode="json", exclude={"datasets"})
+    return provenance.digest([data, experiment.num_samples])
+
+
+def of_fit(experiment: Experiment, cell: Cell) -> str:
+    """Return the digest of what decides what a cell learns."""
+    grid = methods.time_grid_name(experiment, cell.label, cell.nfe) if cell.nfe else None
+    own = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
+    return provenance.digest([of_score_model(experiment), experiment.seeds, own, grid])
+
+
+def of_sample(experiment: Experiment, cell: Cell) -> str:
+    """Return the digest of what decides what a cell draws."""
+    return provenance.digest([of_fit(experiment, cell), experiment.num_samples, experiment.sample_sets])
 
 
 def of_measure(experiment: Experiment) -> str:
-    """Return the digest of what decides how samples are scored."""
-    return provenance.digest(_part(experiment, "data", "num_samples", "sample_sets", "seeds"))
-
-
-def of_cell(experiment: Experiment, cell: Cell) -> str:
-    """Return the digest of what decides what a cell learns and draws."""
-    return provenance.digest(
-        [
-            _part(experiment, "data", "schedule", "network", "pretrain", "seeds", "num_samples", "sample_sets"),
-            experiment.recipe_values(cell.label, cell.dataset, cell.nfe),
-            methods.time_grid_name(experiment, cell.label, cell.nfe) if cell.nfe else None,
-        ]
-    )
+    """Return the digest of what decides how samples are scored, beside the samples and the reference."""
+    return provenance.digest([experiment.seeds, experiment.sample_sets])

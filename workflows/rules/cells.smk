@@ -18,7 +18,7 @@ rule fit:
         code=lambda w: provenance.code_digest(
             provenance.stage_file("fit"), baseline_file(w)
         ),
-        settings=lambda w: settings.of_cell(EXPERIMENTS[w.experiment], cell_of(w)),
+        settings=lambda w: settings.of_fit(EXPERIMENTS[w.experiment], cell_of(w)),
     shell:
         "python -m hsivi fit --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
@@ -41,7 +41,7 @@ rule sample:
         code=lambda w: provenance.code_digest(
             provenance.stage_file("sample"), baseline_file(w)
         ),
-        settings=lambda w: settings.of_cell(EXPERIMENTS[w.experiment], cell_of(w)),
+        settings=lambda w: settings.of_sample(EXPERIMENTS[w.experiment], cell_of(w)),
     shell:
         "python -m hsivi sample --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
@@ -51,8 +51,10 @@ rule measure:
     input:
         DATASET.data,
         DATASET.reference,
+        DATASET.score_model,
         CELL.samples,
         layout.note(CELL.samples),
+        fitted,
     output:
         CELL.record,
     log:

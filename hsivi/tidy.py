@@ -1,0 +1,24 @@
+"""The tidy table: one row a measurement.  No torch here."""
+
+import pandas as pd
+
+from hsivi.record import Record
+
+
+def tidy(records: list[Record]) -> pd.DataFrame:
+    """Return one row a measurement, in the order of the records."""
+    rows = [
+        {
+            "experiment": record.experiment,
+            "dataset": record.dataset,
+            "method": record.label,
+            "nfe": record.nfe,
+            **measurement.model_dump(),
+            "scale": record.scale,
+            "time_grid": record.time_grid,
+            "commit": record.commit,
+        }
+        for record in records
+        for measurement in record.measurements
+    ]
+    return pd.DataFrame(rows)
