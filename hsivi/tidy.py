@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from hsivi.record import Record
+from hsivi.record import Measurement, Record
 
 
 def tidy(records: list[Record]) -> pd.DataFrame:
@@ -21,4 +21,5 @@ def tidy(records: list[Record]) -> pd.DataFrame:
         for record in records
         for measurement in record.measurements
     ]
-    return pd.DataFrame(rows)
+    columns = ["experiment", "dataset", "method", "nfe", *Measurement.model_fields, "scale", "time_grid", "commit"]
+    return pd.DataFrame(rows, columns=columns)

@@ -32,8 +32,12 @@ def render(scale: str, experiment: Experiment) -> None:
         for panel, (label, nfe) in zip(row, columns, strict=True):
             here = cell(experiment, dataset, label, nfe)
             assert here is not None
-            x = samples(here)["samples"][0, 0]
-            panel.scatter(*x.T, s=0.25, alpha=0.5, color=_style.colour(label), linewidths=0, rasterized=True)
+            stored = samples(here)
+            if "samples" in stored:
+                x = stored["samples"][0, 0]
+                panel.scatter(*x.T, s=0.25, alpha=0.5, color=_style.colour(label), linewidths=0, rasterized=True)
+            else:
+                panel.text(0, 0, "declined", ha="center", va="center")
             _style.bare(panel)
             if dataset == datasets[0]:
                 panel.set_title(title(experiment, label) + (f"\nT = {nfe}" if nfe else ""))

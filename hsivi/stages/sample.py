@@ -32,42 +32,40 @@ def run(experiment: Experiment, cell: Cell) -> None:
         save_arrays(opened.files.samples, {}, {"declined": reason})
         watch.note(opened.files.samples, cell.command("sample"), declined=reason)
         return
-    states = _states(experiment, opened)
-    arrays: dict[str, NDArray[Any]] = {}
-    counts, drawn, seconds = set(), [], 0.0
-    progress = Progress(f"sample {opened.title}")
-    for done, (seed, state) in enumerate(zip(experiment.seeds, states, strict=True)):
-        begin = time.perf_counter()
-        run_ = draw(
-            opened.baseline,
-            opened.problem,
-            opened.config,
-            seed,
-            experiment.num_samples * experiment.sample_sets,
-            state,
-            trajectory=TRAJECTORY if done == 0 and cell.nfe <= LONGEST_TRAJECTORY else 0,
-            device=compute_device(),
-        )
-        seconds += time.perf_counter() - begin
-        counts.add(run_.nfe)
-        drawn.append(run_.x.reshape(experiment.sample_sets, experiment.num_samples, *run_.x.shape[1:]))
-        if done == 0 and len(run_.trajectory):
-            arrays["trajectory"] = run_.trajectory.numpy()
-        progress.update(done + 1, len(experiment.seeds))
-    arrays["samples"] = torch.stack(drawn).float().numpy()
-    arrays |= _estimated_scores(opened, states[0])
+    arrays, facts = _draw(experiment, opened)
     save_arrays(opened.files.samples, arrays)
     watch.note(
         opened.files.samples,
         cell.command("sample"),
         seeds=list(experiment.seeds),
-        nfe=max(counts),
-        sampling_seconds=round(seconds, 3),
         config=_plain(opened.config),
         device=device_name(),
         dtype="float32",
         threads=torch.get_num_threads(),
+        **facts,
     )
+
+
+def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arrays to store, and the evaluations a sample and the seconds that drawing took."""
+    states, nfe, drawn, seconds = _states(experiment, opened), 0, [], 0.0
+    arrays: dict[str, NDArray[Any]] = {}
+    progress = Progress(f"sample {opened.title}")
+    for done, (seed, state) in enumerate(zip(experiment.seeds, states, strict=True)):
+        wanted = experiment.num_samples * experiment.sample_sets
+        kept = TRAJECTORY if done == 0 and opened.cell.nfe <= LONGEST_TRAJECTORY else 0
+        begin = time.perf_counter()
+        baseline, device = opened.baseline, compute_device()
+        run_ = draw(baseline, opened.problem, opened.config, seed, wanted, state, trajectory=kept, device=device)
+        seconds += time.perf_counter() - begin
+        nfe = max(nfe, run_.nfe)
+        drawn.append(run_.x.reshape(experiment.sample_sets, experiment.num_samples, *run_.x.shape[1:]))
+        if kept:
+            arrays["trajectory"] = run_.trajectory.numpy()
+        progress.update(done + 1, len(experiment.seeds))
+    arrays["samples"] = torch.stack(drawn).float().numpy()
+    arrays |= _estimated_scores(opened, states[0])
+    return arrays, {"nfe": nfe, "sampling_seconds": round(seconds, 3)}
 
 
 def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
