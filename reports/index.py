@@ -40,6 +40,7 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
         cells=[_cell(record) for record in made],
         training=_training(scale, experiments),
         summary=_summary(scale),
+        methods=_methods(experiments),
     )
     write_atomically(layout.reports(scale) / "index.html", page)
 
@@ -108,6 +109,11 @@ def _summary(scale: str) -> list[str]:
         ahead = f"{method} is ahead of {rival} in {metric} in {len(these) - len(others)} of {len(these)} comparisons"
         sentences.append(ahead + (f" ({', '.join(others)})" if others else ""))
     return sentences
+
+
+def _methods(experiments: Sequence[Experiment]) -> list[methods.MethodInfo]:
+    found = {methods.info(e, label).name: methods.info(e, label) for e in experiments for label in methods.rows(e)}
+    return [found[name] for name in sorted(found)]
 
 
 def _cell(record: Record) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hsivi.checkpoint import Session
-from hsivi.config import ConfigError
+from hsivi.config import ROOT, ConfigError
 from hsivi.methods import describe, method_files
 from hsivi.nn.stacked import ReplicaStack
 from hsivi.problem import Problem
@@ -112,6 +112,11 @@ def test_contract(name: str, target: Target) -> None:
     assert torch.equal(again.x, runs[0].x), "the same seed gives the same bits"
     other = draw(baseline, problem, config, 4, 150, states[0], batch=150)
     assert not torch.equal(other.x, runs[0].x), "another seed gives other samples"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_citation_is_in_the_bibliography(name: str) -> None:
+    assert f"{{{describe(method_files()[name]).citation}," in (ROOT / "references.bib").read_text()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,4 +1,4 @@
-"""The stages in-process on a tiny experiment: what they write, that they repeat to the bit, and how a method declines."""
+"""The stages in-process on a tiny experiment: what they write, bitwise repetition, how a method declines."""
 
 from pathlib import Path
 

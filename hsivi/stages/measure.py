@@ -17,6 +17,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
     watch, own, info = Stopwatch(), layout.CellFiles(cell), methods.info(experiment, cell.label)
     made = read_json(layout.note(own.samples))
     declined = load_metadata(own.samples).get("declined")
+    stages = [*(["fit"] if info.needs_fit else []), "sample", "measure"]
     measurements = _measurements(experiment, cell) if declined is None else []
     record = Record(
         experiment=experiment.name,
@@ -37,9 +38,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
         environment=made["environment"],
         commit=made["commit"],
         digests=_digests(experiment, cell, info),
-        command=" && ".join(
-            cell.command(stage) for stage in (["fit"] if info.needs_fit else []) + ["sample", "measure"]
-        ),
+        command=" && ".join(cell.command(stage) for stage in stages),
     )
     write_json(own.record, record.model_dump(mode="json"))
 
