@@ -22,7 +22,9 @@ NAMES = (
 
 try:
     if not NAMES:
-        raise ConfigError("experiments: got none, expected at least one name; leave the option out to run all")
+        raise ConfigError(
+            "experiments: got none, expected at least one name; leave the option out to run all"
+        )
     EXPERIMENTS = {name: load_experiment(name, SCALE) for name in NAMES}
     for experiment in EXPERIMENTS.values():
         methods.check(experiment)
