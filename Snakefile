@@ -2,12 +2,10 @@
 # Rules are command lines of the package; no science lives here.  Choose with
 #   snakemake --config scale=smoke|quick|paper experiments="toy2d digits"
 
-import os
-
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from hsivi import layout, methods, provenance, reporting
+from hsivi import layout, methods, overall, provenance, reporting
 from hsivi.config import ConfigError, experiment_files, load_experiment
 from hsivi.stages import settings
 
@@ -38,8 +36,7 @@ except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 # Lets every job say how far the whole run is.
-os.environ["HSIVI_RUN"] = " ".join(NAMES)
-os.environ["HSIVI_RUN_CORES"] = str(workflow.cores or 1)
+overall.announce(NAMES, workflow.cores or 1)
 
 LOGS = f"results/{SCALE}/.logs"
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")

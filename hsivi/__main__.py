@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hsivi import overall
 from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment
 from hsivi.methods import Cell, describe, method_files, rows
 
@@ -78,11 +79,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _say_how_far_the_run_is(options: argparse.Namespace) -> None:
     """Print progress of the whole run, where the Snakefile has said which run this is."""
-    names, cores = os.environ.get("HSIVI_RUN"), os.environ.get("HSIVI_RUN_CORES")
-    if options.command in {**DATASET_STAGES, **CELL_STAGES} and names and cores:
-        from hsivi.overall import line
-
-        print(line([load_experiment(name, options.scale) for name in names.split()], int(cores)), file=sys.stderr)
+    run = overall.announced()
+    if options.command in {**DATASET_STAGES, **CELL_STAGES} and run is not None:
+        names, cores = run
+        print(overall.line([load_experiment(name, options.scale) for name in names], cores), file=sys.stderr)
 
 
 def _limit_threads(threads: str) -> None:

@@ -5,6 +5,7 @@ finished: a job that is still to come takes as long as the finished ones of its 
 longer by its share of function evaluations, and as many run at once as there are cores.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,22 @@ from hsivi.record import read_json
 
 GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0}
 """Seconds of a job of each stage before any is finished, as measured at scale quick on one core."""
+
+
+RUN, CORES = "HSIVI_RUN", "HSIVI_RUN_CORES"
+"""Environment variables in which the Snakefile tells its jobs which run they belong to."""
+
+
+def announce(experiments: Iterable[str], cores: int) -> None:
+    """Tell the jobs of this process which experiments are run, on how many cores."""
+    os.environ[RUN], os.environ[CORES] = " ".join(experiments), str(cores)
+
+
+def announced() -> tuple[list[str], int] | None:
+    """Return what `announce` was told, or None outside a run."""
+    if RUN not in os.environ or CORES not in os.environ:
+        return None
+    return os.environ[RUN].split(), int(os.environ[CORES])
 
 
 class Job(NamedTuple):
