@@ -58,6 +58,8 @@ localrules:
 
 rule all:
     input:
+        # Records are asked for by name, so that a lost one is made again although the table behind it is there.
+        [layout.CellFiles(cell).record for cell in CELLS],
         layout.metrics_table(SCALE),
         [path for report in REPORTS for path in report.outputs(SCALE)],
 
