@@ -105,6 +105,7 @@ class Method(Frozen):
         nfe: budgets in function evaluations; by default the experiment's.
         extra_nfe: further budgets on some data sets.
         time_grids: time grid for a budget, where it differs from the experiment's.
+        sample_sets: number of sample sets for a budget, where it differs from the experiment's.
         recipe: name of an entry of ``recipes`` that sets the baseline's Config.
         config: further values of the baseline's Config.
         enabled: whether the row is run at this scale.
@@ -114,6 +115,7 @@ class Method(Frozen):
     nfe: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     extra_nfe: Mapping[str, tuple[Count, ...]] = Field(default_factory=dict)
     time_grids: Mapping[Count, str] = Field(default_factory=dict)
+    sample_sets: Mapping[Count, Count] = Field(default_factory=dict)
     recipe: str | None = None
     config: Mapping[str, Any] = Field(default_factory=dict)
     enabled: bool = True

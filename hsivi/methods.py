@@ -197,3 +197,8 @@ def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str:
             f"budget; add '{nfe}: hsivi' or remove the budget"
         )
     return grids[nfe]
+
+
+def sample_sets(experiment: Experiment, label: str, nfe: int) -> int:
+    """Return how many independent sample sets a run of a cell draws."""
+    return rows(experiment)[label].sample_sets.get(nfe, experiment.sample_sets)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hsivi import methods
 from hsivi.arrays import load_arrays, save_arrays
 from hsivi.checkpoint import Progress
 from hsivi.config import Experiment
@@ -50,16 +51,17 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
     """Return the arrays to store, and the evaluations a sample and the seconds that drawing took."""
     states, nfe, drawn, seconds = _states(experiment, opened), 0, [], 0.0
     arrays: dict[str, NDArray[Any]] = {}
+    sets = methods.sample_sets(experiment, opened.cell.label, opened.cell.nfe)
     progress = Progress(f"sample {opened.title}")
     for done, (seed, state) in enumerate(zip(experiment.seeds, states, strict=True)):
-        wanted = experiment.num_samples * experiment.sample_sets
+        wanted = experiment.num_samples * sets
         kept = TRAJECTORY if done == 0 and opened.cell.nfe <= LONGEST_TRAJECTORY else 0
         begin = time.perf_counter()
         baseline, device = opened.baseline, compute_device()
         run_ = draw(baseline, opened.problem, opened.config, seed, wanted, state, trajectory=kept, device=device)
         seconds += time.perf_counter() - begin
         nfe = max(nfe, run_.nfe)
-        drawn.append(run_.x.reshape(experiment.sample_sets, experiment.num_samples, *run_.x.shape[1:]))
+        drawn.append(run_.x.reshape(sets, experiment.num_samples, *run_.x.shape[1:]))
         if kept:
             arrays["trajectory"] = run_.trajectory.numpy()
         progress.update(done + 1, len(experiment.seeds))

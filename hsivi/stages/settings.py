@@ -47,9 +47,10 @@ def of_fit(experiment: Experiment, cell: Cell) -> str:
 
 def of_sample(experiment: Experiment, cell: Cell) -> str:
     """Return the digest of what decides what a cell draws."""
-    return provenance.digest([of_fit(experiment, cell), experiment.num_samples, experiment.sample_sets])
+    sets = methods.sample_sets(experiment, cell.label, cell.nfe)
+    return provenance.digest([of_fit(experiment, cell), experiment.num_samples, sets])
 
 
 def of_measure(experiment: Experiment) -> str:
     """Return the digest of what decides how samples are scored, beside the samples and the reference."""
-    return provenance.digest([experiment.seeds, experiment.sample_sets])
+    return provenance.digest([experiment.seeds])
