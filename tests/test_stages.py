@@ -53,8 +53,9 @@ def test_a_cell_from_samples_to_record(tiny: Experiment) -> None:
     assert all(m.num_samples == 300 and m.floor is not None for m in record.measurements)
     stored = load_arrays(layout.CellFiles(CELL).samples)
     assert stored["samples"].shape == (len(tiny.seeds), tiny.sample_sets, 300, 2)
-    assert stored["trajectory"].shape == (6, 300, 2)
-    np.testing.assert_array_equal(stored["trajectory"][-1], stored["samples"][0, 0])
+    assert stored["trajectory"].shape == (6, 300 * tiny.sample_sets, 2)
+    np.testing.assert_array_equal(stored["trajectory"][-1], stored["samples"][0].reshape(-1, 2))
+    assert all(m.standard_error is not None for m in record.measurements), "from several sample sets"
 
 
 @pytest.mark.parametrize("cell", [CELL, TRAINED], ids=["ddim", "hsivi_sm"])
