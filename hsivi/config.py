@@ -8,10 +8,10 @@ below is an error.  Nothing here needs torch: the Snakefile and the reports impo
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from hsivi.recipe import Count, Frozen, PretrainRecipe
 
@@ -19,7 +19,9 @@ SCALES = ("smoke", "quick", "paper")
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: experiments, baselines and reports are found here, results go to the working directory."""
 
-KNOWN_DATASETS = {"toy2d": ("checkerboard", "swissroll", "circles", "moons"), "digits": ("digits",)}
+ToyName = Literal["checkerboard", "swissroll", "circles", "moons"]
+DigitsName = Literal["digits"]
+KNOWN_DATASETS = {"toy2d": get_args(ToyName), "digits": get_args(DigitsName)}
 TIME_GRIDS = {"quadratic": ("hsivi", "full"), "linear_beta": ("hsivi", "ddim_quad", "full")}
 """Names of `hsivi.schedule.Schedule.time_grid`, here so that a misspelt one is found before anything runs."""
 
@@ -41,7 +43,7 @@ class ToyData(Frozen):
     """
 
     kind: Literal["toy2d"]
-    datasets: tuple[Literal["checkerboard", "swissroll", "circles", "moons"], ...]
+    datasets: tuple[ToyName, ...]
     seed: int
     reference_draws: Annotated[int, Field(ge=100_000)]
     floor_pairs: Count
@@ -58,7 +60,7 @@ class DigitsData(Frozen):
     """
 
     kind: Literal["digits"]
-    datasets: tuple[Literal["digits"], ...]
+    datasets: tuple[DigitsName, ...]
     seed: int
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)]
     classifier_epochs: Count
@@ -76,22 +78,31 @@ class LinearBetaScheduleConfig(Frozen):
     kind: Literal["linear_beta"]
 
 
-class ScoreMLPConfig(Frozen):
+class NetworkConfig(Frozen):
+    """What `hsivi.score_model.NetworkScoreModel` makes of a network's output."""
+
+    predicts: Literal["noise", "score"]
+    finest_scale: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _scale_is_used(self) -> "NetworkConfig":
+        if self.predicts == "score" and self.finest_scale:
+            raise ValueError(f"finest_scale: got {self.finest_scale} with predicts: score, expected none; leave it out")
+        return self
+
+
+class ScoreMLPConfig(NetworkConfig):
     """See `hsivi.nn.score_mlp.ScoreMLP`."""
 
     kind: Literal["score_mlp"]
-    predicts: Literal["noise", "score"]
-    finest_scale: Annotated[float, Field(ge=0)] = 0.0
     width: Count = 128
     embedding_width: Annotated[int, Field(ge=2, multiple_of=2)] = 256
 
 
-class UNetConfig(Frozen):
+class UNetConfig(NetworkConfig):
     """See `hsivi.nn.unet.StackedUNet`."""
 
     kind: Literal["unet"]
-    predicts: Literal["noise", "score"]
-    finest_scale: Annotated[float, Field(ge=0)] = 0.0
     channels: tuple[Count, ...]
     layers_per_block: Count
     norm_groups: Count
@@ -104,7 +115,6 @@ class Method(Frozen):
         baseline: the file's name; by default the row's own name.
         nfe: budgets in function evaluations; by default the experiment's.
         extra_nfe: further budgets on some data sets.
-        time_grids: time grid for a budget, where it differs from the experiment's.
         sample_sets: number of sample sets for a budget, where it differs from the experiment's.
         recipe: name of an entry of ``recipes`` that sets the baseline's Config.
         config: further values of the baseline's Config.
@@ -114,7 +124,6 @@ class Method(Frozen):
     baseline: Name | None = None
     nfe: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     extra_nfe: Mapping[str, tuple[Count, ...]] = Field(default_factory=dict)
-    time_grids: Mapping[Count, str] = Field(default_factory=dict)
     sample_sets: Mapping[Count, Count] = Field(default_factory=dict)
     recipe: str | None = None
     config: Mapping[str, Any] = Field(default_factory=dict)
@@ -281,8 +290,6 @@ def check_choice(what: str, given: str, known: Mapping[str, Any] | tuple[str, ..
 
 def validate_config(kind: type[Frozen] | Any, values: Mapping[str, Any], where: str) -> Any:
     """Build a pydantic model or dataclass from values, with one-line errors."""
-    from pydantic import TypeAdapter
-
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:

@@ -190,7 +190,7 @@ def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str:
     Raises:
         ConfigError: the experiment declares no grid for that budget.
     """
-    grids = {**experiment.time_grids, **rows(experiment)[label].time_grids}
+    grids = experiment.time_grids
     if nfe not in grids:
         raise ConfigError(
             f"{experiment.name}.yaml: time_grids: got no grid for NFE {nfe} (method {label}), expected one for every "

@@ -59,6 +59,7 @@ MISTAKES = {
         {"recipes": {**GOOD["recipes"], "paper": {"values": {}, "overrides": [{"datasets": ["moon"], "values": {}}]}}},
         ["recipes.paper.overrides", "moon", "moons"],
     ),
+    "unused scale": ({"network": {**GOOD["network"], "predicts": "score"}}, ["finest_scale", "0.05", "leave it out"]),
     "uneven batch": ({"pretrain": {**GOOD["pretrain"], "batch": 100, "samples_per_time": 8}}, ["batch", "multiple"]),
     "unknown kind": ({"network": {"kind": "transformer"}}, ["network", "transformer", "score_mlp"]),
 }
