@@ -2,7 +2,8 @@
 # Rules are command lines of the package; no science lives here.  Choose with
 #   snakemake --config scale=smoke|quick|paper experiments="toy2d digits"
 
-from snakemake.exceptions import WorkflowError
+import sys
+
 from snakemake.utils import min_version
 
 from hsivi import layout, methods, overall, provenance, reporting
@@ -33,7 +34,8 @@ try:
     ]
     REPORTS = reporting.selected(EXPERIMENTS.values())
 except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    # One line; a WorkflowError would add where in this file it was raised, which is not where the mistake is.
+    sys.exit(f"snakemake: {error}")
 
 # Lets every job say how far the whole run is.
 overall.announce(NAMES, workflow.cores or 1)
