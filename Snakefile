@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 
 from hsivi import layout, methods, overall, provenance, reporting
 from hsivi.config import ConfigError, experiment_files, load_experiment
-from hsivi.stages import settings
+from hsivi.stages import common, settings
 
 min_version("9.20")
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hsivi.noise import BLOCK, SampleNoise
-from hsivi.problem import Problem
+from hsivi.problem import Budget
 
 TITLE = "Target (control)"
 CITATION = "yu2023hierarchical"
 NFE = (0,)
+TASKS = ("diffusion", "inference")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,6 @@ class Config:
     """No settings."""
 
 
-def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
+def sample(problem: Budget, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
     """Yield samples of the target, a fresh set for every seed."""
     yield noise.rows(lambda block: problem.draw(BLOCK, noise.seed, "reference", block))

@@ -1,8 +1,9 @@
 """Baselines as files: what the workflow needs to know about baselines/<name>.py without running it.
 
 A baseline is found by its path.  Its facts are read from the source text, so that the Snakefile and the reports need
-no torch: the module docstring, the literal constants ``TITLE``, ``CITATION`` and ``NFE`` (budgets, where the
-experiment's do not apply), whether there is a function ``fit``, and the field names of a ``Config`` defined there.
+no torch: the module docstring, the literal constants ``TITLE``, ``CITATION``, ``NFE`` (budgets, where the
+experiment's do not apply) and ``TASKS`` (the kinds of experiments it takes part in, ``diffusion`` if not given),
+whether there is a function ``fit``, and the field names of a ``Config`` defined there.
 """
 
 import ast
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hsivi import recipe
-from hsivi.config import ROOT, ConfigError, Experiment, Method, check_choice
+from hsivi.config import ROOT, ConfigError, check_choice
+from hsivi.experiment import Experiment, Method
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class MethodInfo:
         citation: key of the reference.
         summary: first line of the module docstring.
         nfe: the budgets it always uses, or None if the experiment decides.
+        tasks: kinds of experiments it can take part in.
         needs_fit: whether it has a ``fit``.
         config_fields: names of its settings.
     """
@@ -37,6 +40,7 @@ class MethodInfo:
     citation: str
     summary: str
     nfe: tuple[int, ...] | None
+    tasks: tuple[str, ...]
     needs_fit: bool
     config_fields: tuple[str, ...]
 
@@ -106,6 +110,7 @@ def describe(path: Path) -> MethodInfo:
         citation=constants["CITATION"],
         summary=docstring.splitlines()[0],
         nfe=constants.get("NFE"),
+        tasks=constants.get("TASKS", ("diffusion",)),
         needs_fit="fit" in functions,
         config_fields=fields,
     )
@@ -142,22 +147,30 @@ def check(experiment: Experiment) -> None:
         known = info(experiment, cell.label).config_fields
         for key in experiment.recipe_values(cell.label, cell.dataset, cell.nfe):
             check_choice(f"{experiment.name}.yaml: {cell.label}: config key", key, known)
-        if cell.nfe:
-            time_grid_name(experiment, cell.label, cell.nfe)
+        time_grid_name(experiment, cell.label, cell.nfe)
 
 
 def rows(experiment: Experiment) -> dict[str, Method]:
-    """Return the enabled rows of an experiment: those it configures, and every other baseline with defaults.
+    """Return the enabled rows of an experiment: those it configures, and every file that none of them uses.
 
     Raises:
-        ConfigError: a row names a baseline that has no file.
+        ConfigError: a row names a baseline that has no file, or one that cannot take part.
     """
     files = method_files()
     configured = dict(experiment.methods)
+    used = set()
     for label, method in configured.items():
-        check_choice(f"{experiment.name}.yaml: methods.{label}.baseline", method.baseline or label, files)
-    every = {name: configured.get(name, Method()) for name in files} | configured
-    return {label: method for label, method in every.items() if method.enabled}
+        name = method.baseline or label
+        check_choice(f"{experiment.name}.yaml: methods.{label}.baseline", name, files)
+        tasks = describe(files[name]).tasks
+        if experiment.task not in tasks:
+            raise ConfigError(
+                f"{experiment.name}.yaml: methods.{label}: got baseline {name!r} for {', '.join(tasks)}, expected one "
+                f"for {experiment.task}; remove the row"
+            )
+        used.add(name)
+    others = {n: Method() for n in files if n not in used and experiment.task in describe(files[n]).tasks}
+    return {label: method for label, method in {**others, **configured}.items() if method.enabled}
 
 
 def info(experiment: Experiment, label: str) -> MethodInfo:
@@ -184,19 +197,26 @@ def cells(experiment: Experiment) -> list[Cell]:
     return found
 
 
-def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str:
-    """Return the name of the time grid of a cell.
+def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str | None:
+    """Return the name of the time grid of a cell, or None where there is none: no evaluations, or no diffusion.
 
     Raises:
         ConfigError: the experiment declares no grid for that budget.
     """
-    grids = experiment.time_grids
+    if experiment.score_model is None or nfe == 0:
+        return None
+    grids = experiment.score_model.time_grids
     if nfe not in grids:
         raise ConfigError(
             f"{experiment.name}.yaml: time_grids: got no grid for NFE {nfe} (method {label}), expected one for every "
             f"budget; add '{nfe}: hsivi' or remove the budget"
         )
     return grids[nfe]
+
+
+def title(experiment: Experiment, label: str) -> str:
+    """Return how a row is called for people."""
+    return rows(experiment)[label].title or info(experiment, label).title
 
 
 def sample_sets(experiment: Experiment, label: str, nfe: int) -> int:

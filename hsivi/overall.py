@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hsivi import layout, methods
-from hsivi.config import ConfigError, Experiment
+from hsivi.config import ConfigError
+from hsivi.experiment import Experiment
 from hsivi.record import read_json
 
 GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0}
@@ -62,6 +63,8 @@ def jobs(experiments: Iterable[Experiment]) -> list[Job]:
                 ("pretrain", files.score_model),
                 ("reference", files.reference),
             ):
+                if stage == "pretrain" and experiment.score_model is None:
+                    continue
                 found.append(Job(stage, experiment.name, 1.0, output))
         for cell in methods.cells(experiment):
             own = layout.CellFiles(cell)

@@ -1,41 +1,72 @@
-"""The problem a baseline is given: a counted score model, a time grid, and nothing about tables or files."""
+"""The problem a baseline is given: a counted score model and a time grid, or a target and a base; nothing of files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hsivi.config import Experiment, LinearBetaScheduleConfig, QuadraticScheduleConfig, ScoreMLPConfig, UNetConfig
+from hsivi.experiment import (
+    LinearBetaScheduleConfig,
+    QuadraticScheduleConfig,
+    ScoreMLPConfig,
+    ScoreModelConfig,
+    UNetConfig,
+)
+from hsivi.gaussian import DiagonalGaussian
 from hsivi.nn.stacked import ReplicaStack
 from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, Schedule
 from hsivi.score_model import Counted, EvaluationCounter, NetworkScoreModel, ScoreModel, Single
+from hsivi.target import Target, Whitened
+
+Map = Callable[[Tensor], Tensor]
 
 
 @dataclass
-class Problem:
-    """What a sampler may use.
+class Budget:
+    """What every problem has: a budget of evaluations, and a counter that enforces it.
+
+    Attributes:
+        nfe: T, the budget of function evaluations a sample.
+        event_shape: shape of one sample.
+        draw: returns n samples of the target itself for a key; what the control ``reference`` uses.
+        counter: counts the evaluations of everything that is passed through `counted` or `counted_network`.
+    """
+
+    nfe: int
+    event_shape: tuple[int, ...]
+    draw: Callable[..., Tensor]
+    counter: EvaluationCounter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counter = EvaluationCounter(self.nfe)
+
+    def counted(self, model: ScoreModel) -> ScoreModel:
+        """Return ``model`` such that its evaluations count against the budget."""
+        return Counted(model, self.counter)
+
+    def counted_network(self, network: nn.Module) -> None:
+        """Let every call of ``network`` count against the budget from now on."""
+        network.register_forward_pre_hook(lambda *_: self.counter.add())
+
+
+@dataclass
+class Problem(Budget):
+    """What a sampler of a diffusion may use.
 
     Attributes:
         teacher: the pre-trained score model as a stack of one, for methods that train; inputs (R, \\*batch, \\*event).
         levels: times s_0 < ... < s_T of the grid, float64; None where the budget is zero.
-        nfe: T, the budget of function evaluations a sample.
-        event_shape: shape of one sample.
-        draw: returns n samples of the target itself for a key; what the control ``reference`` uses.
-        counter: counts the evaluations of `score_model` and of every model passed through `counted`.
         score_model: the pre-trained score model for sampling, counted; inputs (\\*batch, \\*event).
     """
 
     teacher: ScoreModel
     levels: Tensor | None
-    nfe: int
-    event_shape: tuple[int, ...]
-    draw: Callable[..., Tensor]
-    counter: EvaluationCounter = field(init=False)
     score_model: ScoreModel = field(init=False)
 
     def __post_init__(self) -> None:
-        self.counter = EvaluationCounter(self.nfe)
+        super().__post_init__()
         self.score_model = self.counted(Single(self.teacher))
 
     @property
@@ -54,10 +85,6 @@ class Problem:
             raise ValueError(f"time grid: got a budget of {self.nfe}, expected at least 1; declare NFE = (0,) instead")
         return self.levels
 
-    def counted(self, model: ScoreModel) -> ScoreModel:
-        """Return ``model`` such that its evaluations count against the budget."""
-        return Counted(model, self.counter)
-
     def copies(self, replicas: int) -> NetworkScoreModel:
         """Return trainable copies of the pre-trained network, one a replica.
 
@@ -70,6 +97,29 @@ class Problem:
                 f"one to start from"
             )
         return self.teacher.copies(replicas)
+
+
+@dataclass
+class InferenceProblem(Budget):
+    """What a method of variational inference may use.
+
+    Attributes:
+        target: the posterior, for points of shape (\\*batch, d).
+        base: the bridge's base distribution, mean and std of shape (d,).
+        diffused: exact score model of the target under a diffusion with alpha_bar(s) = 1 - s^2, where there is one.
+    """
+
+    target: Target
+    base: DiagonalGaussian
+    diffused: ScoreModel | None = None
+
+    def in_coordinates(self, coordinates: Literal["raw", "base"]) -> tuple[Target, DiagonalGaussian, Map]:
+        """Return target and base in ``raw`` or ``base`` (whitened) coordinates, and the map from there to raw ones."""
+        if coordinates == "raw":
+            return self.target, self.base, lambda x: x
+        whitened = Whitened(self.target, self.base)
+        standard = DiagonalGaussian(torch.zeros_like(self.base.mean), torch.ones_like(self.base.std))
+        return whitened, standard, whitened.restore
 
 
 def build_schedule(config: QuadraticScheduleConfig | LinearBetaScheduleConfig) -> Schedule:
@@ -97,11 +147,11 @@ def build_network(
     )
 
 
-def build_score_model(experiment: Experiment, event_shape: tuple[int, ...], seed: int) -> NetworkScoreModel:
+def build_score_model(config: ScoreModelConfig, event_shape: tuple[int, ...], seed: int) -> NetworkScoreModel:
     """Return a freshly initialised score model, a stack of one, on the computing device."""
-    config = experiment.network
-    network = build_network(config, event_shape, (seed,)).to(compute_device())
-    return NetworkScoreModel(network, build_schedule(experiment.schedule), config.predicts, config.finest_scale)
+    network = build_network(config.network, event_shape, (seed,)).to(compute_device())
+    read = config.network
+    return NetworkScoreModel(network, build_schedule(config.schedule), read.predicts, read.finest_scale)
 
 
 def device_name() -> str:

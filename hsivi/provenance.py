@@ -61,7 +61,17 @@ def _imports(path: Path) -> Iterable[Path]:
 
 PLUMBING = tuple(
     ROOT / "hsivi" / f"{name}.py"
-    for name in ("config", "layout", "methods", "overall", "provenance", "record", "reporting")
+    for name in (
+        "config",
+        "data_config",
+        "experiment",
+        "layout",
+        "methods",
+        "overall",
+        "provenance",
+        "record",
+        "reporting",
+    )
 )
 """Files that find, check and store things but compute nothing; what they hand on is in the digest of settings."""
 

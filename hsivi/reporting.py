@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsivi import layout, methods
-from hsivi.config import ROOT, ConfigError, Experiment
+from hsivi.config import ROOT, ConfigError
+from hsivi.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,18 @@ class Report:
         return [layout.reports(scale) / file for file in self.files]
 
     def inputs(self, scale: str, experiments: Mapping[str, Experiment], others: Iterable["Report"]) -> list[Path]:
-        """Return what the script reads: all records and samples of its experiment, or everything."""
+        """Return what the script reads: all results of its experiment but the networks, or everything."""
         further = [ROOT / file for file in self.reads]
         if self.page:
             made = [path for other in others if not other.page for path in other.outputs(scale)]
             return [layout.metrics_table(scale), *made, *further]
         if self.experiment is None:
             return [layout.metrics_table(scale), *further]
-        own = [layout.CellFiles(cell) for cell in methods.cells(experiments[self.experiment])]
-        return [path for files in own for path in (files.record, files.samples)] + further
+        shown = experiments[self.experiment]
+        shared = [layout.DatasetFiles(scale, shown.name, dataset) for dataset in shown.data.datasets]
+        own = [layout.CellFiles(cell) for cell in methods.cells(shown)]
+        found = [path for files in shared for path in (files.data, files.reference)]
+        return found + [path for files in own for path in (files.record, files.samples)] + further
 
 
 def reports() -> list[Report]:

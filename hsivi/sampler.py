@@ -12,13 +12,13 @@ from torch import Tensor
 from hsivi.checkpoint import Session
 from hsivi.config import ConfigError, check_choice, validate_config
 from hsivi.noise import SampleNoise
-from hsivi.problem import Problem
+from hsivi.problem import Budget
 
 State = dict[str, Tensor]
 
 
 class Baseline(Protocol):
-    """What a file in baselines/ offers.  ``skip``, ``fit`` and ``estimated_score`` are optional.
+    """What a file in baselines/ offers.  ``skip``, ``fit``, ``elbo`` and ``estimated_score`` are optional.
 
     Attributes:
         TITLE: name for people.
@@ -30,7 +30,7 @@ class Baseline(Protocol):
     CITATION: str
     Config: type
 
-    def sample(self, problem: Problem, config: Any, noise: SampleNoise, state: State) -> Iterator[Tensor]:
+    def sample(self, problem: Any, config: Any, noise: SampleNoise, state: State) -> Iterator[Tensor]:
         """Yield x_{T-1}, ..., x_0, each of shape (n, \\*event), from x_T = noise.prior()."""
         ...
 
@@ -53,13 +53,13 @@ def make_config(baseline: Baseline, values: Mapping[str, Any], where: str) -> An
     return validate_config(baseline.Config, values, where)
 
 
-def skip_reason(baseline: Baseline, problem: Problem) -> str | None:
+def skip_reason(baseline: Baseline, problem: Budget, config: Any) -> str | None:
     """Return why a baseline declines a problem, or None."""
-    skip: Callable[[Problem], str | None] | None = getattr(baseline, "skip", None)
-    return skip(problem) if skip is not None else None
+    skip: Callable[[Any, Any], str | None] | None = getattr(baseline, "skip", None)
+    return skip(problem, config) if skip is not None else None
 
 
-def fit(baseline: Baseline, problem: Problem, config: Any, seeds: Sequence[int], session: Session) -> list[State]:
+def fit(baseline: Baseline, problem: Budget, config: Any, seeds: Sequence[int], session: Session) -> list[State]:
     """Train a baseline and return one state a seed; a baseline without ``fit`` learns nothing: empty states."""
     train = getattr(baseline, "fit", None)
     states: list[State] = train(problem, config, tuple(seeds), session) if train else [{} for _ in seeds]
@@ -84,7 +84,7 @@ class Samples:
 @torch.no_grad()
 def draw(
     baseline: Baseline,
-    problem: Problem,
+    problem: Budget,
     config: Any,
     seed: int,
     num_samples: int,

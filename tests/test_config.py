@@ -20,6 +20,16 @@ def write(tmp_path: Path, **changes: Any) -> Path:
     return path
 
 
+def model(**changes: Any) -> dict[str, Any]:
+    """Return the score model's section with keys of its parts replaced."""
+    section = GOOD["score_model"]
+    return {
+        "score_model": section | {k: section[k] | v if isinstance(v, dict) else v for k, v in changes.items()},
+        "recipes": {},
+        "methods": {},
+    }
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", experiment_files())
 def test_every_experiment_parses_and_is_named_after_its_file(name: str, scale: str) -> None:
@@ -41,27 +51,36 @@ def test_paper_recipe_is_appendix_e() -> None:
     assert (moons["iterations"], moons["batch"], moons["critic_updates"], moons["eta"]) == (25_000, 64, 3, 1.0)
     assert [c["learning_rate"] for c in checkerboard] == [1e-5, 2e-5]
     assert [c["critic_learning_rate"] for c in checkerboard] == [5e-5, 1e-4]
-    pretrain = experiment.pretrain
+    pretrain = experiment.diffusion.pretrain
     assert (pretrain.iterations, pretrain.learning_rate, pretrain.batch) == (200_000, 3e-4, 100)
 
 
 MISTAKES = {
     "misspelt key": ({"seedz": [1]}, ["seedz", "not known", "spelling"]),
-    "misspelt nested key": ({"pretrain": {**GOOD["pretrain"], "lerning_rate": 1}}, ["lerning_rate", "not known"]),
+    "misspelt nested key": (model(pretrain={"lerning_rate": 1}), ["lerning_rate", "not known"]),
     "wrong type": ({"num_samples": "many"}, ["num_samples", "'many'", "integer"]),
     "negative number": ({"seeds": [-1]}, ["seeds.0", "-1", "greater than or equal to 0"]),
     "negative NFE": ({"nfe": [-5]}, ["nfe.0", "-5"]),
-    "missing section": ({"schedule": None}, ["schedule"]),
+    "missing section": (model(schedule=None), ["schedule"]),
     "unknown data set": ({"data": {**GOOD["data"], "datasets": ["moon"]}}, ["moon", "'moons'"]),
     "unknown recipe": ({"methods": {"hsivi_sm": {"recipe": "best"}}}, ["'best'", "recommended"]),
-    "unknown time grid": ({"time_grids": {**GOOD["time_grids"], 5: "hsvi"}}, ["time_grids.5", "'hsvi'", "hsivi, full"]),
+    "unknown time grid": (model(time_grids={5: "hsvi"}), ["time_grids.5", "'hsvi'", "hsivi, full"]),
+    "no score model": ({"score_model": None}, ["score_model", "got none", "'toy2d'", "expected one"]),
+    "needless score model": (
+        {
+            "data": {"kind": "mixture", "datasets": ["ring"], "seed": 1, "reference_draws": 100_000, "floor_pairs": 2},
+            "methods": {},
+            "recipes": {},
+        },
+        ["score_model", "got one", "'mixture'", "expected none"],
+    ),
     "unknown data set of an override": (
         {"recipes": {**GOOD["recipes"], "paper": {"values": {}, "overrides": [{"datasets": ["moon"], "values": {}}]}}},
         ["recipes.paper.overrides", "moon", "moons"],
     ),
-    "unused scale": ({"network": {**GOOD["network"], "predicts": "score"}}, ["finest_scale", "0.05", "leave it out"]),
-    "uneven batch": ({"pretrain": {**GOOD["pretrain"], "batch": 100, "samples_per_time": 8}}, ["batch", "multiple"]),
-    "unknown kind": ({"network": {"kind": "transformer"}}, ["network", "transformer", "score_mlp"]),
+    "unused scale": (model(network={"predicts": "score"}), ["finest_scale", "0.05", "leave it out"]),
+    "uneven batch": (model(pretrain={"batch": 100, "samples_per_time": 8}), ["batch", "multiple"]),
+    "unknown kind": (model(network={"kind": "transformer"}), ["network", "transformer", "score_mlp"]),
 }
 
 

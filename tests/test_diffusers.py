@@ -25,7 +25,8 @@ TOLERANCE = {"rtol": 2e-5, "atol": 2e-5}
 def problem(steps: int, grid: str) -> Problem:
     means, variances = torch.tensor([[0.5, -0.3], [-0.6, 0.4]]), torch.tensor([0.05, 0.1])
     model = GaussianMixtureScoreModel(SCHEDULE, means, variances, torch.tensor([0.3, 0.7]))
-    return Problem(model, SCHEDULE.time_grid(grid, steps), steps, (2,), lambda n, *key: torch.zeros(n, 2))
+    levels = SCHEDULE.time_grid(grid, steps)
+    return Problem(steps, (2,), lambda n, *key: torch.zeros(n, 2), teacher=model, levels=levels)
 
 
 def samples(name: str, values: dict[str, Any], steps: int, grid: str) -> Tensor:

@@ -7,7 +7,8 @@ import pytest
 
 from hsivi import layout
 from hsivi.arrays import load_arrays
-from hsivi.config import Experiment, load_experiment
+from hsivi.config import load_experiment
+from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import read_json, read_record
 from hsivi.sampler import load_baseline
@@ -20,11 +21,12 @@ TRAINED = Cell("smoke", "toy2d", "moons", "hsivi_sm", 5)
 @pytest.fixture(scope="module")
 def tiny() -> Experiment:
     whole = load_experiment("toy2d", "smoke")
+    model = whole.diffusion
     return whole.model_copy(
         update={
             "num_samples": 300,
             "data": whole.data.model_copy(update={"reference_draws": 100_000}),
-            "pretrain": whole.pretrain.model_copy(update={"iterations": 20}),
+            "score_model": model.model_copy(update={"pretrain": model.pretrain.model_copy(update={"iterations": 20})}),
         }
     )
 
@@ -82,7 +84,7 @@ def test_training_leaves_no_checkpoint_and_stores_both_networks(tiny: Experiment
 
 def test_a_method_that_declines_is_recorded_with_its_reason(tiny: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "needs images"
-    monkeypatch.setattr(load_baseline("ddim"), "skip", lambda problem: reason, raising=False)
+    monkeypatch.setattr(load_baseline("ddim"), "skip", lambda problem, config: reason, raising=False)
     sample.run(tiny, CELL)
     measure.run(tiny, CELL)
     record = read_record(layout.CellFiles(CELL).record)

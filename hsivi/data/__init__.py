@@ -1,11 +1,16 @@
 """Data sets: what is modelled, how more of it is drawn, and how it is stored."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsivi.config import DigitsData, ToyData
+from hsivi.data_config import DataConfig
+
+if TYPE_CHECKING:  # opening data to measure samples needs no torch
+    from hsivi.gaussian import DiagonalGaussian
+    from hsivi.score_model import ScoreModel
+    from hsivi.target import Target
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -16,10 +21,6 @@ class Dataset(Protocol):
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
-        ...
-
-    def training_points(self) -> NDArray[np.float32]:
-        """Return what the score model is trained on, shape (N, \\*event)."""
         ...
 
     def draw(self, n: int, *key: int | str) -> NDArray[np.float64]:
@@ -34,23 +35,66 @@ class Dataset(Protocol):
         ...
 
 
-def prepare(config: ToyData | DigitsData, dataset: str) -> Dataset:
+class TrainingDataset(Dataset, Protocol):
+    """A distribution known through data, which a score model is trained on."""
+
+    def training_points(self) -> NDArray[np.float32]:
+        """Return what the score model is trained on, shape (N, \\*event)."""
+        ...
+
+
+class TargetDataset(Dataset, Protocol):
+    """A distribution known through its density."""
+
+    @property
+    def target(self) -> "Target":
+        """The density and its score."""
+        ...
+
+    @property
+    def base(self) -> "DiagonalGaussian":
+        """The bridge's base distribution, mean and std of shape (d,)."""
+        ...
+
+    @property
+    def diffused(self) -> "ScoreModel | None":
+        """Exact score model of the target under a diffusion with alpha_bar(s) = 1 - s^2, where there is one."""
+        ...
+
+
+def prepare(config: DataConfig, dataset: str) -> Dataset:
     """Make a data set from its sources."""
     if config.kind == "toy2d":
         from hsivi.data.toy2d import Toy2D
 
         return Toy2D.fit(dataset, config.seed, config.reference_draws)
+    if config.kind == "mixture":
+        from hsivi.data.mixture import Mixture
+
+        return Mixture.ring()
+    if config.kind == "posterior":
+        from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
+
+        return ConditionedDiffusionData.simulate(config.seed)
     from hsivi.data.digits import load
 
     return load(config.seed, config.held_out_fraction)
 
 
-def restore(config: ToyData | DigitsData, dataset: str, arrays: Arrays) -> Dataset:
+def restore(config: DataConfig, dataset: str, arrays: Arrays) -> Dataset:
     """Open a data set from what `Dataset.arrays` returned."""
     if config.kind == "toy2d":
         from hsivi.data.toy2d import Toy2D
 
         return Toy2D.restore(dataset, arrays)
+    if config.kind == "mixture":
+        from hsivi.data.mixture import Mixture
+
+        return Mixture.restore(arrays)
+    if config.kind == "posterior":
+        from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
+
+        return ConditionedDiffusionData.restore(arrays)
     from hsivi.data.digits import Digits
 
     return Digits.restore(arrays)

@@ -4,14 +4,19 @@ A metric's name carries what changes its value.  Every metric that can has a flo
 target itself take, measured when the reference is prepared.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsivi.config import DigitsData, ToyData
-from hsivi.data import Arrays, Dataset
+from hsivi.data import Arrays, Dataset, TrainingDataset
+from hsivi.data_config import DataConfig
 from hsivi.record import Measurement
+
+if TYPE_CHECKING:  # measuring needs no torch
+    from hsivi.checkpoint import Session
+    from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
+    from hsivi.data.mixture import Mixture
 
 
 class Reference(Protocol):
@@ -25,33 +30,58 @@ class Reference(Protocol):
         """Return the rest of what a file must hold, and facts for people, as values JSON can hold."""
         ...
 
-    def measure(self, sample_sets: NDArray[np.float32], seed: int) -> list[Measurement]:
+    def measure(self, stored: Arrays, seed: int) -> list[Measurement]:
         """Return all metrics of one run.
 
         Arguments:
-            sample_sets: independent sample sets of one run, shape (sets, n, \\*event).
+            stored: what `summarise` returned, of one run: ``samples`` of shape (sets, n, \\*event), and more for some.
             seed: seed of the run; target samples that a metric needs beside the reference depend on it.
         """
         ...
 
 
-def prepare(config: ToyData | DigitsData, dataset: Dataset, num_samples: int) -> Reference:
-    """Prepare the reference of a data set for samples of size ``num_samples``."""
+def summarise(config: DataConfig, samples: NDArray[np.float32]) -> Arrays:
+    """Return what is stored of the samples of all runs, shape (seeds, sets, n, \\*event): all, or what metrics need."""
+    if config.kind == "posterior":
+        from hsivi.metrics.posterior import summarise as moments
+
+        return moments(samples)
+    return {"samples": samples}
+
+
+def prepare(config: DataConfig, dataset: Dataset, num_samples: int, session: "Session") -> Reference:
+    """Prepare the reference of a data set for samples of size ``num_samples``; ``session`` runs what takes long."""
     if config.kind == "toy2d":
         from hsivi.metrics.toy2d import ToyReference
 
-        return ToyReference.build(config, dataset, num_samples)
+        return ToyReference.build(config, cast(TrainingDataset, dataset), num_samples)
+    if config.kind == "mixture":
+        from hsivi.metrics.mixture import MixtureReference
+
+        return MixtureReference.build(config, cast("Mixture", dataset), num_samples)
+    if config.kind == "posterior":
+        from hsivi.metrics.posterior import PosteriorReference
+
+        return PosteriorReference.build(config, cast("ConditionedDiffusionData", dataset), num_samples, session)
     from hsivi.metrics.digits import DigitsReference
 
     return DigitsReference.build(config, dataset)
 
 
-def restore(config: ToyData | DigitsData, dataset: Dataset, arrays: Arrays, metadata: dict[str, Any]) -> Reference:
+def restore(config: DataConfig, dataset: Dataset, arrays: Arrays, metadata: dict[str, Any]) -> Reference:
     """Open a reference from what `Reference.arrays` and `Reference.metadata` returned."""
     if config.kind == "toy2d":
         from hsivi.metrics.toy2d import ToyReference
 
-        return ToyReference.restore(dataset, arrays, metadata)
+        return ToyReference.restore(cast(TrainingDataset, dataset), arrays, metadata)
+    if config.kind == "mixture":
+        from hsivi.metrics.mixture import MixtureReference
+
+        return MixtureReference.restore(cast("Mixture", dataset), arrays, metadata)
+    if config.kind == "posterior":
+        from hsivi.metrics.posterior import PosteriorReference
+
+        return PosteriorReference.restore(arrays, metadata)
     from hsivi.metrics.digits import DigitsReference
 
     return DigitsReference.restore(dataset, arrays, metadata)

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import data
 
-from hsivi.config import DigitsData
 from hsivi.data import Arrays, Dataset
 from hsivi.data.digits import Digits
+from hsivi.data_config import DigitsData
 from hsivi.metrics.statistics import standard_error
 from hsivi.nn.digit_classifier import DigitClassifier, train_classifier
 from hsivi.record import Measurement
@@ -204,8 +203,9 @@ class DigitsReference:
         """Return the classifier's accuracy."""
         return {"held_out_accuracy": self.accuracy}
 
-    def measure(self, sample_sets: NDArray[np.float32], seed: int) -> list[Measurement]:
+    def measure(self, stored: Arrays, seed: int) -> list[Measurement]:
         """Average every metric over the sample sets, each against all training images."""
+        sample_sets = stored["samples"]
         reference = torch.from_numpy(self.dataset.train)
         values = [measure(torch.from_numpy(x), reference, self.classifier, seed) for x in sample_sets]
         return [

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsivi.config import ToyData
-from hsivi.data import Arrays, Dataset
+from hsivi.data import Arrays, TrainingDataset
+from hsivi.data_config import ToyData
 from hsivi.metrics.cells import CellReference
 from hsivi.metrics.knn import jensen_shannon, kullback_leibler
 from hsivi.metrics.sliced import SlicedReference
@@ -40,13 +40,13 @@ class ToyReference:
         floor: mean and standard deviation of each metric on samples of the target itself.
     """
 
-    dataset: Dataset
+    dataset: TrainingDataset
     cells: CellReference
     sliced: SlicedReference
     floor: Floor
 
     @classmethod
-    def build(cls, config: ToyData, dataset: Dataset, num_samples: int) -> "ToyReference":
+    def build(cls, config: ToyData, dataset: TrainingDataset, num_samples: int) -> "ToyReference":
         """Prepare the reference for sample sets of size ``num_samples``."""
         reference = dataset.training_points().astype(np.float64)
         rng = generator(config.seed, "cell nulls")
@@ -65,7 +65,7 @@ class ToyReference:
         return cls(dataset, cells, sliced, floor)
 
     @classmethod
-    def restore(cls, dataset: Dataset, arrays: Arrays, metadata: dict[str, Any]) -> "ToyReference":
+    def restore(cls, dataset: TrainingDataset, arrays: Arrays, metadata: dict[str, Any]) -> "ToyReference":
         """Open a stored reference."""
         cells = CellReference(
             np.asarray(arrays["edges_x"], np.float64),
@@ -97,8 +97,9 @@ class ToyReference:
             "floor": self.floor,
         }
 
-    def measure(self, sample_sets: NDArray[np.float32], seed: int) -> list[Measurement]:
+    def measure(self, stored: Arrays, seed: int) -> list[Measurement]:
         """Average every metric over the sample sets, each against a fresh sample of the target."""
+        sample_sets = stored["samples"]
         values = [
             self._evaluate(self.dataset.draw(len(x), seed, "measure", k), x.astype(np.float64))
             for k, x in enumerate(sample_sets)

@@ -1,20 +1,22 @@
 """A cell made ready to run: its problem, its method, its settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from hsivi import layout, methods, provenance
 from hsivi.arrays import load_arrays
-from hsivi.config import Experiment
-from hsivi.data import Dataset
+from hsivi.data import Dataset, TargetDataset
+from hsivi.experiment import Experiment
+from hsivi.gaussian import DiagonalGaussian
 from hsivi.methods import Cell, MethodInfo
-from hsivi.problem import Problem, build_score_model, compute_device
+from hsivi.problem import InferenceProblem, Problem, build_score_model, compute_device
 from hsivi.sampler import Baseline, load_baseline, make_config
 from hsivi.stages import settings
-from hsivi.stages.common import files, open_dataset
+from hsivi.stages.common import files, needed, open_dataset
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class OpenCell:
     info: MethodInfo
     baseline: Baseline
     config: Any
-    problem: Problem
+    problem: Problem | InferenceProblem
     files: layout.CellFiles
 
     @property
@@ -46,13 +48,11 @@ class OpenCell:
 def identity(experiment: Experiment, cell: Cell) -> str:
     """Return a digest of the settings, the code and the files that decide what a cell learns."""
     path = methods.info(experiment, cell.label).path
-    shared = files(experiment, cell.dataset)
     return provenance.digest(
         [
             settings.of_fit(experiment, cell),
             provenance.code_digest(provenance.stage_file("fit"), path),
-            provenance.file_digest(shared.data),
-            provenance.file_digest(shared.score_model),
+            *[provenance.file_digest(file) for file in needed(experiment, cell.dataset)],
         ]
     )
 
@@ -67,19 +67,36 @@ def open_cell(experiment: Experiment, cell: Cell) -> OpenCell:
     baseline = load_baseline(info.name)
     values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
     config = make_config(baseline, values, f"{experiment.name}.yaml: {cell.label}")
-    grid = methods.time_grid_name(experiment, cell.label, cell.nfe) if cell.nfe else None
-    problem = _problem(experiment, cell, open_dataset(experiment, cell.dataset), grid)
+    grid = methods.time_grid_name(experiment, cell.label, cell.nfe)
+    dataset = open_dataset(experiment, cell.dataset)
+    problem = (
+        _inference_problem(cell, cast(TargetDataset, dataset))
+        if experiment.task == "inference"
+        else _problem(experiment, cell, dataset, grid)
+    )
     return OpenCell(cell, info, baseline, config, problem, layout.CellFiles(cell))
 
 
 def _problem(experiment: Experiment, cell: Cell, dataset: Dataset, grid: str | None) -> Problem:
-    teacher = build_score_model(experiment, dataset.event_shape, experiment.data.seed)
+    teacher = build_score_model(experiment.diffusion, dataset.event_shape, experiment.data.seed)
     stored = load_arrays(files(experiment, cell.dataset).score_model)
     teacher.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
     teacher.network.requires_grad_(False)
     levels = teacher.schedule.time_grid(grid, cell.nfe) if grid is not None else None
+    return Problem(cell.nfe, dataset.event_shape, _drawing(dataset), teacher=teacher, levels=levels)
 
-    def draw(n: int, *key: int | str) -> Tensor:
-        return torch.from_numpy(dataset.draw(n, *key)).float().to(compute_device())
 
-    return Problem(teacher, levels, cell.nfe, dataset.event_shape, draw)
+def _inference_problem(cell: Cell, dataset: TargetDataset) -> InferenceProblem:
+    device, base = compute_device(), dataset.base
+    return InferenceProblem(
+        cell.nfe,
+        dataset.event_shape,
+        _drawing(dataset),
+        target=dataset.target,
+        base=DiagonalGaussian(base.mean.to(device), base.std.to(device)),
+        diffused=dataset.diffused,
+    )
+
+
+def _drawing(dataset: Dataset) -> Callable[..., Tensor]:
+    return lambda n, *key: torch.from_numpy(dataset.draw(n, *key)).float().to(compute_device())

@@ -3,7 +3,7 @@
 import io
 
 from hsivi import layout, methods
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from hsivi.record import read_record, write_atomically
 from hsivi.tidy import tidy
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from hsivi import layout, provenance, record
 from hsivi.arrays import load_arrays
-from hsivi.config import Experiment
 from hsivi.data import Dataset, restore
+from hsivi.experiment import Experiment
 
 
 @dataclass
@@ -47,6 +47,12 @@ def dataset_command(stage: str, experiment: Experiment, dataset: str) -> str:
 def files(experiment: Experiment, dataset: str) -> layout.DatasetFiles:
     """Return the shared files of a data set."""
     return layout.DatasetFiles(experiment.scale, experiment.name, dataset)
+
+
+def needed(experiment: Experiment, dataset: str) -> list[Path]:
+    """Return the files that every cell of a data set needs: the data, and the score model where there is one."""
+    shared = files(experiment, dataset)
+    return [shared.data] if experiment.score_model is None else [shared.data, shared.score_model]
 
 
 def open_dataset(experiment: Experiment, dataset: str) -> Dataset:

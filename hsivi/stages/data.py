@@ -1,8 +1,8 @@
 """Stage ``data``: prepare one data set."""
 
 from hsivi.arrays import save_arrays
-from hsivi.config import Experiment
 from hsivi.data import prepare
+from hsivi.experiment import Experiment
 from hsivi.stages.common import Stopwatch, dataset_command, files
 
 
@@ -11,4 +11,4 @@ def run(experiment: Experiment, dataset: str) -> None:
     watch, output = Stopwatch(), files(experiment, dataset).data
     prepared = prepare(experiment.data, dataset)
     save_arrays(output, prepared.arrays())
-    watch.note(output, dataset_command("data", experiment, dataset), training_points=len(prepared.training_points()))
+    watch.note(output, dataset_command("data", experiment, dataset))

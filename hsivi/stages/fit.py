@@ -5,7 +5,8 @@ import torch
 from hsivi import layout, methods
 from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
-from hsivi.config import ConfigError, Experiment
+from hsivi.config import ConfigError
+from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.problem import device_name
 from hsivi.sampler import fit, skip_reason
@@ -27,7 +28,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
     opened = open_cell(experiment, cell)
     output = opened.files.fit
     session = Session(f"fit {opened.title}", layout.scratch(output), identity(experiment, cell))
-    declined = skip_reason(opened.baseline, opened.problem)
+    declined = skip_reason(opened.baseline, opened.problem, opened.config)
     states = [] if declined else fit(opened.baseline, opened.problem, opened.config, experiment.seeds, session)
     arrays = {
         f"{seed}/{name}": value.detach().cpu().numpy()

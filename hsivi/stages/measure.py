@@ -2,14 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hsivi import layout, methods, provenance
 from hsivi.arrays import load_arrays, load_metadata
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from hsivi.methods import Cell, MethodInfo
 from hsivi.metrics import restore
 from hsivi.record import Measurement, Record, read_json, write_json
 from hsivi.stages import settings
-from hsivi.stages.common import Stopwatch, files, open_dataset
+from hsivi.stages.common import Stopwatch, files, needed, open_dataset
+
+SUMMARY = ("samples", "mean", "covariance")
+"""What `hsivi.metrics.summarise` may store of the samples, a part a seed."""
 
 
 def run(experiment: Experiment, cell: Cell) -> None:
@@ -24,10 +30,10 @@ def run(experiment: Experiment, cell: Cell) -> None:
         dataset=cell.dataset,
         label=cell.label,
         baseline=info.name,
-        title=info.title,
+        title=methods.title(experiment, cell.label),
         scale=experiment.scale,
         nfe=made.get("nfe", cell.nfe),
-        time_grid=methods.time_grid_name(experiment, cell.label, cell.nfe) if cell.nfe else None,
+        time_grid=methods.time_grid_name(experiment, cell.label, cell.nfe),
         status="ok" if declined is None else "declined",
         reason=declined,
         config=made.get("config", {}),
@@ -44,15 +50,29 @@ def run(experiment: Experiment, cell: Cell) -> None:
 
 
 def _measurements(experiment: Experiment, cell: Cell) -> list[Measurement]:
-    stored = files(experiment, cell.dataset).reference
+    path = files(experiment, cell.dataset).reference
     target = open_dataset(experiment, cell.dataset)
-    reference = restore(experiment.data, target, load_arrays(stored), load_metadata(stored))
-    samples = load_arrays(layout.CellFiles(cell).samples)["samples"]
-    return [
-        measurement
-        for seed, sample_sets in zip(experiment.seeds, samples, strict=True)
-        for measurement in reference.measure(sample_sets, seed)
-    ]
+    reference = restore(experiment.data, target, load_arrays(path), load_metadata(path))
+    stored = load_arrays(layout.CellFiles(cell).samples)
+    bounds = {name: stored.pop(name) for name in list(stored) if name.startswith("elbo")}
+    found = []
+    for index, seed in enumerate(experiment.seeds):
+        own = {name: array[index] for name, array in stored.items() if name in SUMMARY}
+        found += reference.measure(own, seed)
+        found += [_mean(name, integrand[index], seed) for name, integrand in bounds.items()]
+    return found
+
+
+def _mean(name: str, integrand: NDArray[Any], seed: int) -> Measurement:
+    """Return the average of a lower bound's integrand; its standard error is that of independent draws."""
+    values = integrand.astype(np.float64)
+    return Measurement(
+        seed=seed,
+        metric=name,
+        value=float(values.mean()),
+        standard_error=float(values.std(ddof=1) / np.sqrt(len(values))),
+        num_samples=len(values),
+    )
 
 
 def _seconds(made: dict[str, Any], own: layout.CellFiles, info: MethodInfo) -> dict[str, float]:
@@ -63,8 +83,9 @@ def _seconds(made: dict[str, Any], own: layout.CellFiles, info: MethodInfo) -> d
 
 
 def _digests(experiment: Experiment, cell: Cell, info: MethodInfo) -> dict[str, str]:
-    shared, own = files(experiment, cell.dataset), layout.CellFiles(cell)
-    inputs = [shared.data, shared.reference, shared.score_model, own.samples, *([own.fit] if info.needs_fit else [])]
+    own = layout.CellFiles(cell)
+    inputs = [*needed(experiment, cell.dataset), files(experiment, cell.dataset).reference, own.samples]
+    inputs += [own.fit] if info.needs_fit else []
     code = provenance.code_digest(provenance.stage_file("sample"), provenance.stage_file("measure"), info.path)
     return {
         "settings": settings.of_sample(experiment, cell),

@@ -1,11 +1,14 @@
 """Stage ``pretrain``: train the score model of one data set."""
 
+from typing import cast
+
 import torch
 
 from hsivi import layout, provenance
 from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
-from hsivi.config import Experiment
+from hsivi.data import TrainingDataset
+from hsivi.experiment import Experiment
 from hsivi.pretrain import Pretrainer
 from hsivi.problem import build_score_model, compute_device, device_name
 from hsivi.stages import settings
@@ -15,12 +18,13 @@ from hsivi.stages.common import Stopwatch, dataset_command, files, open_dataset
 def run(experiment: Experiment, dataset: str) -> None:
     """Write the network's (averaged) parameters and their note."""
     watch, output = Stopwatch(), files(experiment, dataset).score_model
-    target, seed = open_dataset(experiment, dataset), experiment.data.seed
-    score_model = build_score_model(experiment, target.event_shape, seed)
+    target, seed = cast(TrainingDataset, open_dataset(experiment, dataset)), experiment.data.seed
+    recipe = experiment.diffusion.pretrain
+    score_model = build_score_model(experiment.diffusion, target.event_shape, seed)
     trainer = Pretrainer(
         score_model,
         torch.from_numpy(target.training_points()).to(compute_device()),
-        experiment.pretrain,
+        recipe,
         seed,
     )
     identity = [
@@ -29,12 +33,12 @@ def run(experiment: Experiment, dataset: str) -> None:
         provenance.file_digest(files(experiment, dataset).data),
     ]
     session = Session(f"pretrain {dataset}", layout.scratch(output), provenance.digest(identity))
-    loss = session.train(trainer, experiment.pretrain.iterations, lambda loss: f", loss {loss:.4f}")
+    loss = session.train(trainer, recipe.iterations, lambda loss: f", loss {loss:.4f}")
     save_arrays(output, {name: value.cpu().numpy() for name, value in trainer.average.parameters().items()})
     watch.note(
         output,
         dataset_command("pretrain", experiment, dataset),
-        recipe=experiment.pretrain.model_dump(mode="json"),
+        recipe=recipe.model_dump(mode="json"),
         parameters=sum(p.numel() for p in score_model.network.parameters()),
         device=device_name(),
         last_loss=loss,

@@ -1,6 +1,8 @@
 """Stage ``sample``: draw the samples of one cell for every seed, and count function evaluations."""
 
+import math
 import time
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,11 @@ from torch import Tensor
 from hsivi import methods
 from hsivi.arrays import load_arrays, save_arrays
 from hsivi.checkpoint import Progress
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.problem import compute_device, device_name
+from hsivi.metrics import summarise
+from hsivi.noise import SampleNoise
+from hsivi.problem import Problem, compute_device, device_name
 from hsivi.sampler import State, draw, skip_reason
 from hsivi.stages.cell import OpenCell, open_cell
 from hsivi.stages.common import Stopwatch
@@ -21,6 +25,10 @@ from hsivi.stages.common import Stopwatch
 TRAJECTORY = 2_000
 """Samples of the first seed whose whole path is kept."""
 LONGEST_TRAJECTORY = 50
+LARGEST_EVENT = 100
+"""Numbers a sample may have for its path to be kept."""
+ELBO_SAMPLES = 2_000
+"""Samples of each seed that a lower bound on the log evidence is averaged over."""
 FIELD_POINTS = 21
 FIELD_EXTENT = 2.5
 
@@ -28,7 +36,7 @@ FIELD_EXTENT = 2.5
 def run(experiment: Experiment, cell: Cell) -> None:
     """Write samples of shape (seeds, sets, n, \\*event), a trajectory, and the note."""
     watch, opened = Stopwatch(), open_cell(experiment, cell)
-    reason = skip_reason(opened.baseline, opened.problem)
+    reason = skip_reason(opened.baseline, opened.problem, opened.config)
     if reason is not None:
         save_arrays(opened.files.samples, {}, {"declined": reason})
         watch.note(opened.files.samples, cell.command("sample"), declined=reason)
@@ -49,23 +57,28 @@ def run(experiment: Experiment, cell: Cell) -> None:
 
 def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the arrays to store, and the evaluations a sample and the seconds that drawing took."""
-    states, nfe, drawn, seconds = _states(experiment, opened), 0, [], 0.0
+    states, nfe, seconds = _states(experiment, opened), 0, 0.0
     arrays: dict[str, NDArray[Any]] = {}
+    parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
     sets = methods.sample_sets(experiment, opened.cell.label, opened.cell.nfe)
     progress = Progress(f"sample {opened.title}")
     for done, (seed, state) in enumerate(zip(experiment.seeds, states, strict=True)):
         wanted = experiment.num_samples * sets
-        kept = TRAJECTORY if done == 0 and opened.cell.nfe <= LONGEST_TRAJECTORY else 0
+        short = opened.cell.nfe <= LONGEST_TRAJECTORY and math.prod(opened.problem.event_shape) <= LARGEST_EVENT
+        kept = TRAJECTORY if done == 0 and short else 0
         begin = time.perf_counter()
         baseline, device = opened.baseline, compute_device()
         run_ = draw(baseline, opened.problem, opened.config, seed, wanted, state, trajectory=kept, device=device)
         seconds += time.perf_counter() - begin
         nfe = max(nfe, run_.nfe)
-        drawn.append(run_.x.reshape(sets, experiment.num_samples, *run_.x.shape[1:]))
+        drawn = run_.x.float().numpy().reshape(1, sets, experiment.num_samples, *run_.x.shape[1:])
+        summary = summarise(experiment.data, drawn) | _elbo(opened, seed, state)
+        for name, part in summary.items():
+            parts[name].append(part)
         if kept:
             arrays["trajectory"] = run_.trajectory.numpy()
         progress.update(done + 1, len(experiment.seeds))
-    arrays["samples"] = torch.stack(drawn).float().numpy()
+    arrays |= {name: np.concatenate(of_seeds) for name, of_seeds in parts.items()}
     arrays |= _estimated_scores(opened, states[0])
     return arrays, {"nfe": nfe, "sampling_seconds": round(seconds, 3)}
 
@@ -84,19 +97,29 @@ def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
     ]
 
 
+@torch.no_grad()
+def _elbo(opened: OpenCell, seed: int, state: State) -> dict[str, NDArray[Any]]:
+    """Return, for a method with ``elbo``, the integrand of its lower bounds at its first samples, shape (1, n)."""
+    bounds = getattr(opened.baseline, "elbo", None)
+    if bounds is None:
+        return {}
+    noise = SampleNoise(seed, 0, ELBO_SAMPLES, opened.problem.event_shape, device=compute_device())
+    found = bounds(opened.problem, opened.config, noise, state)
+    return {name: integrand.cpu().numpy()[None] for name, integrand in found.items()}
+
+
 def _estimated_scores(opened: OpenCell, state: State) -> dict[str, NDArray[Any]]:
     """Return, for a method with ``estimated_score`` on 2-D data, that field of every layer on a grid of points."""
     estimate = getattr(opened.baseline, "estimated_score", None)
-    if estimate is None or opened.problem.event_shape != (2,):
+    problem = opened.problem
+    if estimate is None or not isinstance(problem, Problem) or problem.event_shape != (2,):
         return {}
     axis = np.linspace(-FIELD_EXTENT, FIELD_EXTENT, FIELD_POINTS, dtype=np.float32)
     points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     x = torch.from_numpy(points).to(compute_device())
     with torch.no_grad():
-        estimates = [estimate(opened.problem, opened.config, state, x, t) for t in range(opened.problem.nfe)]
-        targets = [
-            opened.problem.teacher.score(x[None], opened.problem.grid[t].to(x))[0] for t in range(opened.cell.nfe)
-        ]
+        estimates = [estimate(problem, opened.config, state, x, t) for t in range(problem.nfe)]
+        targets = [problem.teacher.score(x[None], problem.grid[t].to(x))[0] for t in range(problem.nfe)]
     return {"field_points": points, "field_estimate": _stack(estimates), "field_target": _stack(targets)}
 
 

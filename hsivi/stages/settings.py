@@ -7,19 +7,20 @@ touches nothing of another's, more samples train nothing, another data set leave
 from typing import Any
 
 from hsivi import methods, provenance
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 
-SOURCE = {"kind", "seed", "reference_draws", "held_out_fraction"}
+SOURCE = {
+    "toy2d": {"kind", "seed", "reference_draws"},
+    "digits": {"kind", "seed", "held_out_fraction"},
+    "mixture": {"kind"},
+    "posterior": {"kind", "seed"},
+}
 """The fields of ``data`` that decide the data; the others are about metrics, or name the data sets."""
 
 
-def _part(experiment: Experiment, *names: str) -> dict[str, Any]:
-    return experiment.model_dump(include=set(names), mode="json")
-
-
 def _source(experiment: Experiment) -> dict[str, Any]:
-    return {name: value for name, value in experiment.data.model_dump(mode="json").items() if name in SOURCE}
+    return experiment.data.model_dump(mode="json", include=SOURCE[experiment.data.kind])
 
 
 def of_data(experiment: Experiment) -> str:
@@ -28,8 +29,9 @@ def of_data(experiment: Experiment) -> str:
 
 
 def of_score_model(experiment: Experiment) -> str:
-    """Return the digest of what decides the score model."""
-    return provenance.digest([_source(experiment), _part(experiment, "schedule", "network", "pretrain")])
+    """Return the digest of what decides the data and the score model, if there is one; time grids are a cell's."""
+    model = experiment.score_model
+    return provenance.digest([_source(experiment), model and model.model_dump(mode="json", exclude={"time_grids"})])
 
 
 def of_reference(experiment: Experiment) -> str:
@@ -40,7 +42,7 @@ def of_reference(experiment: Experiment) -> str:
 
 def of_fit(experiment: Experiment, cell: Cell) -> str:
     """Return the digest of what decides what a cell learns."""
-    grid = methods.time_grid_name(experiment, cell.label, cell.nfe) if cell.nfe else None
+    grid = methods.time_grid_name(experiment, cell.label, cell.nfe)
     own = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
     return provenance.digest([of_score_model(experiment), experiment.seeds, own, grid])
 

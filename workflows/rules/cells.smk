@@ -3,8 +3,7 @@
 
 rule fit:
     input:
-        DATASET.data,
-        DATASET.score_model,
+        needed,
     output:
         CELL.fit,
         layout.note(CELL.fit),
@@ -26,8 +25,7 @@ rule fit:
 
 rule sample:
     input:
-        DATASET.data,
-        DATASET.score_model,
+        needed,
         fitted,
     output:
         CELL.samples,
@@ -49,9 +47,8 @@ rule sample:
 
 rule measure:
     input:
-        DATASET.data,
+        needed,
         DATASET.reference,
-        DATASET.score_model,
         CELL.samples,
         layout.note(CELL.samples),
         fitted,

@@ -20,3 +20,13 @@ def fitted(wildcards):
         EXPERIMENTS[wildcards.experiment], wildcards.label
     ).needs_fit
     return [layout.CellFiles(cell_of(wildcards)).fit] if needs_fit else []
+
+
+def needed(wildcards):
+    return common.needed(EXPERIMENTS[wildcards.experiment], wildcards.dataset)
+
+
+def reference_threads(wildcards):
+    # Only the chains of a posterior run in parallel; results do not depend on how many threads there are.
+    parallel = EXPERIMENTS[wildcards.experiment].data.kind == "posterior"
+    return workflow.cores if parallel else 1

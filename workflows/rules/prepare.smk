@@ -46,6 +46,7 @@ rule reference:
         layout.note(DATASET.reference),
     log:
         f"{LOGS}/reference/{{experiment}}/{{dataset}}.log",
+    threads: reference_threads
     conda:
         "../../environment.yml"
     params:
