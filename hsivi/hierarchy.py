@@ -1,6 +1,6 @@
-"""The hierarchy of conditional Gaussian layers with shared parameters, initialised by DDIM.
+"""Hierarchies of conditional Gaussian layers: with shared parameters, initialised by DDIM, and with independent ones.
 
-Layer t is q_t(x_t | x_{t+1}) = N(mu_t(x_{t+1}; phi), diag(c_t^2 exp(log_variance)))  (HSIVI, E.2) with
+With shared parameters layer t is q_t(x_t | x_{t+1}) = N(mu_t(x_{t+1}), diag(c_t^2 exp(log_variance))) (E.2) with
 
     x0 = (x_{t+1} - sigma_{t+1} eps) / sqrt(alpha_bar_{t+1}),  eps = eps_phi(x_{t+1}, s_{t+1})
     mu_t = sqrt(alpha_bar_t) x0 + sqrt(sigma_t^2 - c_t^2) eps
@@ -9,23 +9,18 @@ Layer t is q_t(x_t | x_{t+1}) = N(mu_t(x_{t+1}; phi), diag(c_t^2 exp(log_varianc
 that is, DDIM's generalised step (Song et al., 2021, eq. (12) and (16)) as a parametrisation that training keeps.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hsivi.gaussian import DiagonalGaussian
+from hsivi.nn.mlp import MLP
 from hsivi.schedule import Schedule, sigma
 from hsivi.score_model import NetworkScoreModel, ScoreModel
 
-
-class StepNoise(Protocol):
-    """Gives the noise of the transition to x_t."""
-
-    def __call__(self, t: int) -> Tensor:
-        """Return standard normal noise with the shape of x_t."""
-        ...
+StepNoise = Callable[[int], Tensor]
+"""Returns the noise of the transition to x_t, standard normal with the shape of x_t, for t."""
 
 
 class DDIMCoefficients:
@@ -109,4 +104,56 @@ class DDIMHierarchy(nn.Module):
         """Yield x_{start-1}, ..., x_stop from x = x_start; ``noise(t)`` has the shape of ``x``."""
         for t in reversed(range(stop, start)):
             x = self.conditional(x, torch.tensor(t, device=x.device)).rsample(noise(t))
+            yield x
+
+
+class IndependentHierarchy(nn.Module):
+    """T layers with parameters of their own, for sequential training  (HSIVI, E.1).
+
+    Layer t is q_t(x_t | x_{t+1}) = N(mu_t(x_{t+1}), diag exp(log_variance_t)) with mu_t(x) = x + MLP_t(x) where the
+    layer is residual and mu_t(x) = MLP_t(x) where it is not.
+
+    Arguments:
+        seeds: one seed a replica.
+        dim: d.
+        hidden: hidden widths of the networks.
+        residual: whether each layer t = 0..T-1 is residual.
+        log_variance: initial log-variance of all layers.
+    """
+
+    def __init__(
+        self, seeds: tuple[int, ...], dim: int, hidden: tuple[int, ...], residual: Sequence[bool], log_variance: float
+    ) -> None:
+        super().__init__()
+        self.residual = tuple(residual)
+        widths = (dim, *hidden, dim)
+        self.networks = nn.ModuleList(MLP(seeds, f"mean.{t}", widths) for t in range(len(self.residual)))
+        start = torch.full((len(seeds), dim), log_variance)
+        self.log_variances = nn.ParameterList(start.clone() for _ in self.residual)
+
+    @property
+    def num_layers(self) -> int:
+        """T."""
+        return len(self.residual)
+
+    def layer_parameters(self, t: int) -> dict[str, nn.Parameter]:
+        """Return the parameters of layer t by name."""
+        prefix = f"networks.{t}."
+        own = {name: p for name, p in self.named_parameters() if name.startswith(prefix)}
+        return {**own, f"log_variances.{t}": self.log_variances[t]}
+
+    def select(self, replica: int) -> dict[str, Tensor]:
+        """Return the parameters of one replica as those of a stack of one."""
+        return {name: p.detach()[replica : replica + 1].clone() for name, p in self.named_parameters()}
+
+    def conditional(self, z: Tensor, t: int) -> DiagonalGaussian:
+        """Return q_t(. | x_{t+1} = z) for z of shape (R, n, d)."""
+        mean = self.networks[t](z)
+        std = torch.exp(0.5 * self.log_variances[t])[:, None]
+        return DiagonalGaussian(z + mean if self.residual[t] else mean, std)
+
+    def propagate(self, x: Tensor, start: int, stop: int, noise: StepNoise) -> Iterator[Tensor]:
+        """Yield x_{start-1}, ..., x_stop from x = x_start; ``noise(t)`` has the shape of ``x``."""
+        for t in reversed(range(stop, start)):
+            x = self.conditional(x, t).rsample(noise(t))
             yield x

@@ -1,7 +1,7 @@
 """What every training loop here shares: Adam, a learning-rate schedule, a moving average, and one way to fail."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -65,12 +65,12 @@ class Average:
     """Exponential moving average of parameters; without a decay it is the parameters themselves.
 
     Arguments:
-        module: whose parameters are averaged.
+        live: the parameters that are averaged, by name.
         decay: weight of the old average, or None.
     """
 
-    def __init__(self, module: nn.Module, decay: float | None) -> None:
-        self.live = dict(module.named_parameters())
+    def __init__(self, live: Mapping[str, nn.Parameter], decay: float | None) -> None:
+        self.live = dict(live)
         self.values = {name: p.detach().clone() for name, p in self.live.items()} if decay is not None else {}
         self._update = get_ema_multi_avg_fn(decay) if decay is not None else None
 

@@ -45,7 +45,7 @@ class Pretrainer:
             recipe.schedule,
             recipe.iterations,
         )
-        self.average = Average(self.score_model.network, recipe.ema)
+        self.average = Average(dict(self.score_model.network.named_parameters()), recipe.ema)
 
     def step(self) -> float:
         """Take one step and return the loss, averaged over the batch and summed over one sample's dimensions.

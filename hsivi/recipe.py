@@ -81,3 +81,65 @@ class Recipe(Frozen):
     rollout: Literal["independent", "shared"] = "independent"
     antithetic: bool = False
     adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
+
+
+class SequentialRecipe(Frozen):
+    """Sequential training of HSIVI (Algorithm 1), layer by layer.
+
+    Attributes:
+        objective: ``sm`` for SIVI-SM, ``lb`` for SIVI-LB.
+        bridge: ``geometric`` (Example 1) or ``diffusion`` (Example 2, needs a target whose diffused scores are known).
+        ends_at_base: whether the geometric bridge's first distribution is the base itself.
+        coordinates: ``raw``, or ``base`` for u = (x - mean) / std of the bridge's base distribution.
+        hidden: hidden widths of the layers' means.
+        critic_hidden: hidden widths of the critic.
+        residual: whether layers' means are residual: ``all``, or ``all_but_first`` where the layer next to the prior
+            is not.
+        log_variance: initial log-variance of every layer.
+        iterations: number of updates of each layer.
+        batch: samples an update uses.
+        auxiliaries: K of SIVI-LB, or None for all others of the batch.
+        target: what SIVI-LB uses of the bridge, its ``density`` or its ``score`` alone (eq. (7)).
+        critic: what the critic's network is: ``g`` of Proposition 1, or ``f`` = S - g of eq. (4).
+        critic_updates: updates of the critic before each update of the layer.
+        critic_warm_start: whether the critic starts where that of the layer before ended.
+        learning_rate: Adam's initial rate for the layers.
+        critic_learning_rate: Adam's initial rate for the critic.
+        schedule: decay of both learning rates within each layer's training.
+        ema: decay of the average of a layer's parameters that is kept, or None for the last iterate.
+        adam_betas: Adam's decay rates.
+    """
+
+    objective: Literal["sm", "lb"]
+    bridge: Literal["geometric", "diffusion"] = "geometric"
+    ends_at_base: bool = False
+    coordinates: Literal["raw", "base"] = "raw"
+    hidden: tuple[Count, ...]
+    critic_hidden: tuple[Count, ...] = ()
+    residual: Literal["all", "all_but_first"] = "all"
+    log_variance: float = 0.0
+    iterations: Count
+    batch: Annotated[int, Field(ge=2)]
+    auxiliaries: Count | None = None
+    target: Literal["density", "score"] = "density"
+    critic: Literal["g", "f"] = "g"
+    critic_updates: Count = 1
+    critic_warm_start: bool = False
+    learning_rate: Positive
+    critic_learning_rate: Positive | None = None
+    schedule: Literal["constant", "cosine"] = "constant"
+    ema: Decay | None = None
+    adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
+
+    @model_validator(mode="after")
+    def _critic_where_one_is_trained(self) -> "SequentialRecipe":
+        needed = self.objective == "sm"
+        if needed and (self.critic_learning_rate is None or not self.critic_hidden):
+            raise ValueError(
+                "objective: got 'sm' without critic_learning_rate and critic_hidden, expected both; add them"
+            )
+        if self.bridge == "diffusion" and self.objective == "lb" and self.target == "density":
+            raise ValueError(
+                "target: got 'density' with bridge 'diffusion', expected 'score'; a diffusion gives scores"
+            )
+        return self

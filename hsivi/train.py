@@ -98,7 +98,7 @@ class JointTrainer:
         shared = (recipe.adam_betas, recipe.schedule, recipe.iterations)
         self._optimiser = Optimiser(self.hierarchy.parameters(), recipe.learning_rate, *shared)
         self._critic_optimiser = Optimiser(self.critic.network.parameters(), recipe.critic_learning_rate, *shared)
-        self.average = Average(self.hierarchy, recipe.ema)
+        self.average = Average(dict(self.hierarchy.named_parameters()), recipe.ema)
         self._weight = self.bridge.noise_variance().to(self.hierarchy.std) ** recipe.beta_power
 
     def step(self) -> TrainInfo:

@@ -1,0 +1,196 @@
+"""Metrics of samples of the conditioned diffusion's posterior: how far their moments are from the truth's.
+
+covariance_frobenius: Frobenius distance of the covariance to that of Langevin chains, as in Table 4.
+covariance_frobenius_hmc: the same with Hamiltonian Monte Carlo draws as the truth, which have no bias but more noise.
+mean_rmse: root mean square over coordinates of the difference of means, in units of the truth's marginal standard
+    deviation; the truth is the Langevin chains here and below.
+variance_ratio: mean over coordinates of the marginal variance over the truth's; one for the target, but for the bias
+    of unadjusted Langevin chains, which the floor shows.
+
+Distances have the unit of x squared.  They grow as samples get fewer, so all samples compared have the same number.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsivi.data import Arrays
+from hsivi.data_config import PosteriorData
+from hsivi.metrics.statistics import standard_error
+from hsivi.record import Measurement
+
+if TYPE_CHECKING:  # measuring needs no torch
+    from hsivi.checkpoint import Session
+    from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
+    from hsivi.langevin import Langevin
+
+Array = NDArray[np.float64]
+STORED_SAMPLES = 2_000
+"""Samples of each set that are kept; the rest is in their moments."""
+
+
+def summarise(samples: NDArray[np.float32]) -> Arrays:
+    """Return what is stored of samples of shape (seeds, sets, n, d).
+
+    Returns:
+        ``samples``, the first of each set, and over all n ``mean`` (seeds, sets, d) and the unbiased ``covariance``
+        (seeds, sets, d, d), float64.
+    """
+    seeds, sets, _, dimension = samples.shape
+    moments = [_moments(points) for of_seed in samples for points in of_seed]
+    return {
+        "samples": samples[:, :, :STORED_SAMPLES],
+        "mean": np.reshape([mean for mean, _ in moments], (seeds, sets, dimension)),
+        "covariance": np.reshape([covariance for _, covariance in moments], (seeds, sets, dimension, dimension)),
+    }
+
+
+def _moments(points: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+    """Return mean (d,) and unbiased covariance (d, d) of points (n, d)."""
+    points = points.astype(np.float64)
+    return points.mean(0), np.cov(points, rowvar=False)
+
+
+@dataclass(frozen=True)
+class PosteriorReference:
+    """See `hsivi.metrics.Reference`.
+
+    Attributes:
+        mean: of the Langevin chains, shape (d,).
+        covariance: of the Langevin chains, shape (d, d).
+        hmc_mean: of the Hamiltonian Monte Carlo draws, shape (d,).
+        hmc_covariance: of the Hamiltonian Monte Carlo draws, shape (d, d).
+        states: some Langevin states, shape (at most 2,000, d).
+        facts: sample size and floors (mean and standard deviation by metric), and facts for people.
+    """
+
+    mean: Array
+    covariance: Array
+    hmc_mean: Array
+    hmc_covariance: Array
+    states: NDArray[np.float32]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def build(
+        cls, config: PosteriorData, dataset: "ConditionedDiffusionData", num_samples: int, session: "Session"
+    ) -> "PosteriorReference":
+        """Run the chains, check them, and measure the floors for sample sets of size ``num_samples``."""
+        from hsivi.langevin import Langevin
+
+        langevin = Langevin(dataset.target, config)
+        session.train(langevin, langevin.blocks)
+        checks, acceptance = dataset.hamiltonian(config.check_draws, config.seed, "check")
+        truth = (langevin.moments.mean, langevin.moments.covariance, *_moments(checks), langevin.states)
+        blank = cls(*truth, {"num_samples": num_samples})
+        draws = (dataset.draw(num_samples, config.seed, "floor", i) for i in range(config.floor_pairs))
+        values = [blank._evaluate(*_moments(draw)) for draw in draws]
+        floor = {
+            name: (float(np.mean([v[name] for v in values])), float(np.std([v[name] for v in values], ddof=1)))
+            for name in values[0]
+        }
+        facts = {"num_samples": num_samples, "floor": floor, "hmc_acceptance": acceptance}
+        return cls(*truth, facts | _facts(blank, langevin, dataset))
+
+    @classmethod
+    def restore(cls, arrays: Arrays, metadata: Mapping[str, Any]) -> "PosteriorReference":
+        """Open a stored reference."""
+        return cls(
+            np.asarray(arrays["mean"], np.float64),
+            np.asarray(arrays["covariance"], np.float64),
+            np.asarray(arrays["hmc_mean"], np.float64),
+            np.asarray(arrays["hmc_covariance"], np.float64),
+            np.asarray(arrays["states"], np.float32),
+            metadata,
+        )
+
+    def arrays(self) -> Arrays:
+        """Return moments and states."""
+        return {
+            "mean": self.mean,
+            "covariance": self.covariance,
+            "hmc_mean": self.hmc_mean,
+            "hmc_covariance": self.hmc_covariance,
+            "states": self.states,
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Return sample size, floors and facts for people."""
+        return dict(self.facts)
+
+    def measure(self, stored: Mapping[str, NDArray[Any]], seed: int) -> list[Measurement]:
+        """Average every metric over the sample sets of one seed.
+
+        Arguments:
+            stored: ``mean`` (sets, d) and ``covariance`` (sets, d, d) of `summarise`.
+            seed: seed of the run.
+        """
+        values = [self._evaluate(*moments) for moments in zip(stored["mean"], stored["covariance"], strict=True)]
+        return [
+            Measurement(
+                seed=seed,
+                metric=name,
+                value=float(np.mean([v[name] for v in values])),
+                standard_error=standard_error([v[name] for v in values]),
+                num_samples=self.facts["num_samples"],
+                floor=self.facts["floor"][name][0],
+                floor_std=self.facts["floor"][name][1],
+            )
+            for name in values[0]
+        ]
+
+    def _evaluate(self, mean: Array, covariance: Array) -> dict[str, float]:
+        variance = np.diag(self.covariance)
+        return {
+            "covariance_frobenius": float(np.linalg.norm(covariance - self.covariance)),
+            "covariance_frobenius_hmc": float(np.linalg.norm(covariance - self.hmc_covariance)),
+            "mean_rmse": _rmse(mean, self.mean, variance),
+            "variance_ratio": float(np.mean(np.diag(covariance) / variance)),
+        }
+
+
+def _rmse(mean: Array, truth: Array, variance: Array) -> float:
+    return float(np.sqrt(np.mean((mean - truth) ** 2 / variance)))
+
+
+def _facts(reference: PosteriorReference, langevin: "Langevin", dataset: "ConditionedDiffusionData") -> dict[str, Any]:
+    """Return facts for people: how the truths agree, how many draws they are worth, when burn-in was over."""
+    config, laplace = langevin.config, dataset.laplace.covariance.numpy()
+    slowest = float(np.linalg.eigvalsh(np.linalg.inv(laplace))[0])
+    covariances = {"langevin": reference.covariance, "hmc": reference.hmc_covariance, "laplace": laplace}
+    pairs = [("langevin", "hmc"), ("langevin", "laplace"), ("hmc", "laplace")]
+    trace, norm = np.trace(reference.hmc_covariance), np.linalg.norm(reference.hmc_covariance)
+    means, variances = langevin.burn_in_curve()
+    truth = np.diag(reference.covariance)
+    return {
+        "norm": {name: float(np.linalg.norm(covariance)) for name, covariance in covariances.items()},
+        "distance": {f"{a}_{b}": float(np.linalg.norm(covariances[a] - covariances[b])) for a, b in pairs},
+        "mean_rmse_langevin_hmc": _rmse(reference.hmc_mean, reference.mean, truth),
+        # Frobenius distance between the covariance of n Gaussian draws and the truth, root mean square.
+        "expected_floor": float(np.sqrt((trace**2 + norm**2) / reference.facts["num_samples"])),
+        "langevin_states": langevin.moments.count,
+        "langevin_effective_states": effective_states(config, slowest),
+        "hmc_draws": config.check_draws,
+        "relaxation_iterations": 2 / (config.step_size * slowest),
+        "burn_in": {
+            "iterations": langevin.watched_iterations,
+            "variance_ratio": [float(np.mean(variance / truth)) for variance in variances],
+            "mean_rmse": [_rmse(mean, reference.mean, truth) for mean in means],
+        },
+    }
+
+
+def effective_states(config: PosteriorData, slowest: float) -> float:
+    """Return how many independent states the snapshots of all chains are worth for a covariance, at least.
+
+    Along the direction of least curvature, ``slowest``, squares of a chain's deviations a snapshot apart correlate by
+    (1 - h curvature / 2)^(2 thinning); along all others by less.
+    """
+    correlation = math.pow(1 - 0.5 * config.step_size * slowest, 2 * config.thinning)
+    lags = np.arange(1, config.snapshots)
+    excess = float(np.sum((1 - lags / config.snapshots) * correlation**lags))
+    return config.chains * config.snapshots / (1 + 2 * excess)

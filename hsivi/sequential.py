@@ -1,0 +1,211 @@
+"""Sequential training of a hierarchy with independent layers (HSIVI, Algorithm 1).
+
+Layers are trained one after another, from the one next to the prior to the one that yields x_0.  While layer t is
+trained, the layers before it are fixed: they only supply its mixing draws x_{t+1}.  With one layer this is SIVI.
+
+One iteration draws x_{t+1}, updates the critic on x_t (SIVI-SM only) and then the layer, with new noise for x_t.
+Randomness is a function of (seed, iteration), as in joint training.  The trainer knows no formula.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hsivi.bridge import Bridge, GeometricBridge
+from hsivi.hierarchy import IndependentHierarchy
+from hsivi.nn.mlp import MLP
+from hsivi.objective import LowerBound, ScoreFunction, ScoreMatching, from_score
+from hsivi.optimise import Average, NonFiniteLoss, Optimiser
+from hsivi.recipe import SequentialRecipe
+from hsivi.rng import generator
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What one iteration may log.
+
+    Attributes:
+        layer: t.
+        loss: of the layer, mean over the batch, shape (R,).
+    """
+
+    layer: int
+    loss: Tensor
+
+
+@dataclass
+class SequentialTrainer:
+    """Everything that is carried from one iteration to the next, and the step that carries it.
+
+    Attributes:
+        hierarchy: the layers.
+        bridge: the targets.
+        recipe: hyper-parameters.
+        seeds: one a replica.
+        iteration: iterations done, over all layers.
+    """
+
+    hierarchy: IndependentHierarchy
+    bridge: Bridge
+    recipe: SequentialRecipe
+    seeds: Sequence[int]
+    iteration: int = 0
+    critic: MLP | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._objective = ScoreMatching() if self.recipe.objective == "sm" else LowerBound(self.recipe.auxiliaries)
+        self._begin(self.layer)
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the whole training."""
+        return self.hierarchy.num_layers * self.recipe.iterations
+
+    @property
+    def layer(self) -> int:
+        """The layer t that the next iteration trains."""
+        return max(self.hierarchy.num_layers - 1 - self.iteration // self.recipe.iterations, 0)
+
+    def step(self) -> LayerInfo:
+        """Update the critic, where there is one, and the current layer once.
+
+        Raises:
+            NonFiniteLoss: a loss is infinite or undefined.
+        """
+        t, recipe = self.layer, self.recipe
+        draws = recipe.batch * (recipe.critic_updates if self.critic is not None else 1)
+        if recipe.objective == "lb":
+            draws = max(draws, (recipe.auxiliaries or 0) + 1)
+        # One draw of noise for everything: x_{t+1}, ..., x_T, then x_t for the layer and x_t for the critic.
+        above = self.hierarchy.num_layers - t
+        noise = self._noise(above + (1 if self.critic is None else 2), draws)
+        mixing = self._mixing(t, noise[:above])
+        if self.critic is not None:
+            self._update_critic(t, mixing, noise[above + 1])
+            mixing = mixing[:, : recipe.batch]
+        loss = self._update_layer(t, mixing, noise[above, :, : recipe.batch])
+        self.iteration += 1
+        if self.iteration % recipe.iterations == 0:
+            self._finish(t)
+        return LayerInfo(t, loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what resuming needs."""
+        return {
+            "iteration": self.iteration,
+            "hierarchy": self.hierarchy.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "average": self._average.values,
+            "critic": self.critic.state_dict() if self.critic is not None else None,
+            "critic_optimiser": self._critic_optimiser.state_dict() if self.critic is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.iteration = state["iteration"]
+        self._begin(self.layer)
+        self.hierarchy.load_state_dict(state["hierarchy"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._average.load(state["average"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+            self._critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+    # ------------------------------------------------------------------------------------------------ internals
+    def _begin(self, t: int) -> None:
+        """Make everything that belongs to the training of layer t; layers but this one are fixed."""
+        recipe, shared = self.recipe, (self.recipe.adam_betas, self.recipe.schedule, self.recipe.iterations)
+        self.hierarchy.requires_grad_(False)
+        own = self.hierarchy.layer_parameters(t)
+        for parameter in own.values():
+            parameter.requires_grad_(True)
+        self._optimiser = Optimiser(own.values(), recipe.learning_rate, *shared)
+        self._average = Average(own, recipe.ema)
+        if recipe.objective == "sm":
+            if self.critic is None or not recipe.critic_warm_start:
+                self.critic = self._new_critic(t)
+            assert recipe.critic_learning_rate is not None
+            self._critic_optimiser = Optimiser(self.critic.parameters(), recipe.critic_learning_rate, *shared)
+
+    def _new_critic(self, t: int) -> MLP:
+        variance = self.hierarchy.log_variances[t]
+        dim = variance.shape[1]
+        return MLP(tuple(self.seeds), f"critic.{t}", (dim, *self.recipe.critic_hidden, dim)).to(variance)
+
+    @torch.no_grad()
+    def _finish(self, t: int) -> None:
+        """Fix layer t at its average and go on to the next."""
+        own = self.hierarchy.layer_parameters(t)
+        for name, value in self._average.parameters().items():
+            own[name].copy_(value)
+        if t > 0:
+            self._begin(t - 1)
+
+    def _noise(self, kinds: int, draws: int) -> Tensor:
+        """Draw noise of shape (kinds, R, draws, d), a function of (seed, iteration) for each replica."""
+        variance = self.hierarchy.log_variances[0]
+        shape = (kinds, draws, variance.shape[1])
+        noise = [
+            torch.from_numpy(generator(seed, "sequential", self.iteration).standard_normal(shape, "float32"))
+            for seed in self.seeds
+        ]
+        return torch.stack(noise, 1).to(variance)
+
+    @torch.no_grad()
+    def _mixing(self, t: int, noise: Tensor) -> Tensor:
+        """Return x_{t+1} of the fixed layers, shape (R, draws, d), from their noise, shape (T - t, R, draws, d)."""
+        layers, prior = self.hierarchy.num_layers, noise[-1]
+        return (prior, *self.hierarchy.propagate(prior, layers, t + 1, lambda i: noise[i - t - 1]))[-1]
+
+    def _target_score(self, t: int) -> ScoreFunction:
+        index = torch.tensor(t)
+        return lambda x: self.bridge.score(x, index)
+
+    def _critic_score(self, t: int) -> ScoreFunction:
+        """Return g, the estimate of grad log q_t: the network, or S less the network f of eq. (4)."""
+        critic, target = self.critic, self._target_score(t)
+        assert critic is not None
+        return critic if self.recipe.critic == "g" else lambda x: target(x) - critic(x)
+
+    def _update_critic(self, t: int, mixing: Tensor, noise: Tensor) -> None:
+        assert isinstance(self._objective, ScoreMatching)
+        score = self._critic_score(t)
+        with torch.no_grad():
+            layer = self.hierarchy.conditional(mixing, t)
+            x, conditional_score = layer.rsample(noise), layer.score_at(noise)
+        for k in range(self.recipe.critic_updates):
+            rows = slice(k * self.recipe.batch, (k + 1) * self.recipe.batch)
+            loss = self._objective.critic_loss(score(x[:, rows]), conditional_score[:, rows])
+            self._descend(self._critic_optimiser, loss, f"critic loss of layer {t}")
+        self._critic_optimiser.advance()
+
+    def _update_layer(self, t: int, mixing: Tensor, noise: Tensor) -> Tensor:
+        layer, target = self.hierarchy.conditional(mixing, t), self._target_score(t)
+        if isinstance(self._objective, ScoreMatching):
+            assert self.critic is not None
+            self.critic.requires_grad_(False)
+            loss = self._objective.variational_loss(layer, noise, target, self._critic_score(t))
+            self.critic.requires_grad_(True)
+        elif self.recipe.target == "density" and isinstance(self.bridge, GeometricBridge):
+            bridge, index = self.bridge, torch.tensor(t)
+            loss = self._objective.variational_loss(layer, noise, lambda x: bridge.log_prob(x, index))
+        else:
+            loss = self._objective.variational_loss(layer, noise, from_score(target))
+        value = self._descend(self._optimiser, loss, f"variational loss of layer {t}")
+        self._optimiser.advance()
+        with torch.no_grad():
+            self._average.update()
+        return value
+
+    def _descend(self, optimiser: Optimiser, loss: Tensor, term: str) -> Tensor:
+        value = loss.mean(1)
+        if not value.isfinite().all():
+            raise NonFiniteLoss(
+                f"{term}: got a non-finite value at iteration {self.iteration}, expected finite losses; lower the "
+                f"learning rates in the recipe"
+            )
+        optimiser.descend(value.sum())
+        return value.detach()
