@@ -1,7 +1,7 @@
 # make reproduce   everything from nothing to reports/<scale>/index.html
 # make test        every check that CI runs
 SCALE ?= quick
-EXPERIMENTS ?= digits toy2d
+EXPERIMENTS ?= conditioned_diffusion digits mixture toy2d
 CORES ?= all
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hsivi import layout, methods
 from hsivi.arrays import load_arrays
-from hsivi.config import ROOT, Experiment
+from hsivi.config import ROOT
+from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import Record, read_record
 from hsivi.tidy import tidy
@@ -36,6 +37,22 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
+FAMILIES = ("hsivi_sm", "hsivi_lb", "sivi_sm", "sivi_lb", "uivi", "gaussian_vi", "laplace", "base", "reference")
+"""The order of methods of inference in tables; others follow."""
+
+
+def labels(experiment: Experiment) -> list[str]:
+    """Return the rows of an experiment in the order of tables, families together."""
+    every = list(methods.rows(experiment))
+
+    def rank(label: str) -> tuple[int, bool, int]:
+        family, _, variant = label.partition("-")
+        place = FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+        return place, bool(variant), every.index(label)
+
+    return sorted(every, key=rank)
+
+
 def samples(cell: Cell) -> dict[str, NDArray[Any]]:
     """Return the stored arrays of a cell."""
     return load_arrays(layout.CellFiles(cell).samples)
@@ -58,11 +75,8 @@ def claims() -> pd.DataFrame:
 
 
 def title(experiment: Experiment, label: str) -> str:
-    """Return how a row is called for people."""
-    return name_of_row(methods.info(experiment, label).title, label)
-
-
-def name_of_row(method_title: str, label: str) -> str:
-    """Return a method's title with what tells its rows apart: "hsivi_sm-paper" is the one with the paper's recipe."""
-    suffix = label.partition("-")[2]
-    return method_title + (f" ({suffix} recipe)" if suffix else "")
+    """Return how a row is called for people, also where the scale does not run it."""
+    if label in methods.rows(experiment):
+        return methods.title(experiment, label)
+    row = experiment.methods.get(label)
+    return row.title if row and row.title else label

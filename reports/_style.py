@@ -9,15 +9,22 @@ from matplotlib.figure import Figure
 
 from hsivi import layout
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# From Okabe and Ito's and Tol's palettes, which colour-blind readers can tell apart.
 COLOURS = {
     "reference": "#000000",
     "hsivi_sm": "#0072B2",
     "ddim": "#D55E00",
     "ddpm": "#009E73",
     "prior": "#999999",
+    "base": "#999999",
+    "hsivi_lb": "#E69F00",
+    "sivi_sm": "#882255",
+    "sivi_lb": "#CC79A7",
+    "uivi": "#117733",
+    "gaussian_vi": "#44AA99",
+    "laplace": "#999933",
 }
-OTHERS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
+OTHERS = ("#56B4E9", "#F0E442", "#AA4499", "#332288")
 
 
 def colour(label: str) -> str:

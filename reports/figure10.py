@@ -6,7 +6,7 @@ One row a data set; the first panel is the target.  10,000 samples a panel (fewe
 import matplotlib.pyplot as plt
 
 from hsivi import methods
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports import _style
 from reports._records import budgets, cell, samples, title
 

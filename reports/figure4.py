@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports import _style
 from reports._records import budgets, cell, samples
 

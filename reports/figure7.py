@@ -6,7 +6,7 @@ critic's estimate of the model's: where arrows are long, samples are still to be
 
 import matplotlib.pyplot as plt
 
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports import _style
 from reports._records import budgets, cell, samples
 from reports.figure4 import arrows

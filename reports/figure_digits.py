@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hsivi import methods
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports import _style
 from reports._records import samples, title
 

@@ -12,16 +12,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hsivi import layout, methods
-from hsivi.config import ROOT, Experiment
+from hsivi.config import ROOT
+from hsivi.experiment import Experiment
 from hsivi.record import Record, read_json, write_atomically
 from hsivi.reporting import Report, selected
-from reports._records import name_of_row, records
+from hsivi.stages.common import needed
+from reports._findings import findings
+from reports._records import records
 
 EXPERIMENT = None
 INPUTS = ("reports/index.html.jinja",)
 OUTPUTS = ("index.html",)
 PAGE = True
-HEADLINE = ("js_cell", "jdist_ite", "fd_digits_classifier")
 
 
 def render(scale: str, experiments: Sequence[Experiment]) -> None:
@@ -34,19 +36,28 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
     page = environment.get_template("index.html.jinja").render(
         scale=scale,
         experiment_flag=" ".join(experiment.name for experiment in experiments),
-        figures=[_figure(r, scale, experiments) for r in shown if r.files[0].endswith(".png")],
-        tables=[_table(r, scale, experiments) for r in sorted(shown, key=_rank) if r.files[0].endswith(".csv")],
+        parts=[_part(None, shown, scale, experiments)] + [_part(e, shown, scale, experiments) for e in experiments],
         run=_run(scale, made, experiments),
         cells=[_cell(record) for record in made],
         training=_training(scale, experiments),
-        summary=_summary(scale),
+        findings=findings(scale, experiments),
         methods=_methods(experiments),
     )
     write_atomically(layout.reports(scale) / "index.html", page)
 
 
-def _rank(report: Report) -> tuple[bool, str]:
-    return report.name != "margins", report.name
+def _part(
+    experiment: Experiment | None, shown: Sequence[Report], scale: str, experiments: Sequence[Experiment]
+) -> dict[str, Any]:
+    """Return one part of the page: the tables and figures of an experiment, or those of all together."""
+    own = [report for report in shown if report.experiment == (experiment.name if experiment else None)]
+    return {
+        "name": f"part-{experiment.name}" if experiment else "part-all",
+        "title": experiment.title if experiment else "All data sets",
+        "source": experiment.source if experiment else "",
+        "tables": [_table(r, scale, experiments) for r in own if r.files[0].endswith(".csv")],
+        "figures": [_figure(r, scale, experiments) for r in own if r.files[0].endswith(".png")],
+    }
 
 
 def _command(report: Report, scale: str, experiments: Sequence[Experiment]) -> str:
@@ -96,21 +107,6 @@ def _grouped(row: Sequence[str], previous: Sequence[str] | None) -> dict[str, An
     return {"first": "" if repeats else row[0], "rest": row[1:], "starts": not repeats}
 
 
-def _summary(scale: str) -> list[str]:
-    """Return what the margins say: a sentence for each rival and headline metric, naming what is not ahead."""
-    with (layout.reports(scale) / "tables" / "margins.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] in HEADLINE]
-    sentences = []
-    for method, rival, metric in sorted({(row["method"], row["rival"], row["metric"]) for row in rows}):
-        these = [row for row in rows if (row["method"], row["rival"], row["metric"]) == (method, rival, metric)]
-        others = [
-            f"{row['outcome']} on {row['data set']} at T = {row['T']}" for row in these if row["outcome"] != "ahead"
-        ]
-        ahead = f"{method} is ahead of {rival} in {metric} in {len(these) - len(others)} of {len(these)} comparisons"
-        sentences.append(ahead + (f" ({', '.join(others)})" if others else ""))
-    return sentences
-
-
 def _methods(experiments: Sequence[Experiment]) -> list[methods.MethodInfo]:
     found = {methods.info(e, label).name: methods.info(e, label) for e in experiments for label in methods.rows(e)}
     return [found[name] for name in sorted(found)]
@@ -119,7 +115,7 @@ def _methods(experiments: Sequence[Experiment]) -> list[methods.MethodInfo]:
 def _cell(record: Record) -> dict[str, Any]:
     return {
         "dataset": record.dataset,
-        "title": name_of_row(record.title, record.label),
+        "title": record.title,
         "nfe": record.nfe,
         "time_grid": record.time_grid or "–",
         "seconds": record.seconds,
@@ -139,7 +135,7 @@ def _training(scale: str, experiments: Sequence[Experiment]) -> list[dict[str, A
     """Return what was trained before any method: score models and, for digits, the classifier's accuracy."""
     rows = []
     for experiment in experiments:
-        for dataset in experiment.data.datasets:
+        for dataset in experiment.data.datasets if experiment.task == "diffusion" else ():
             files = layout.DatasetFiles(scale, experiment.name, dataset)
             pretrained, reference = read_json(layout.note(files.score_model)), read_json(layout.note(files.reference))
             rows.append(
@@ -175,7 +171,7 @@ def _notes(scale: str, experiments: Sequence[Experiment]) -> list[Path]:
     for experiment in experiments:
         for dataset in experiment.data.datasets:
             files = layout.DatasetFiles(scale, experiment.name, dataset)
-            found += [layout.note(path) for path in (files.data, files.score_model, files.reference)]
+            found += [layout.note(path) for path in (*needed(experiment, dataset), files.reference)]
         for cell in methods.cells(experiment):
             own = layout.CellFiles(cell)
             found.append(layout.note(own.samples))

@@ -1,4 +1,4 @@
-"""HSIVI-SM against every other method at the same number of function evaluations.
+"""Samplers: HSIVI-SM against every other method at the same number of function evaluations.
 
 A negative difference means that HSIVI-SM is better.  "in s.e." is the difference divided by its standard error over
 seeds (unpaired, Welch); beyond two in either direction the row says who is ahead.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports._records import measurements, summary, title
 from reports._tables import write_table
 
@@ -18,12 +18,17 @@ OUTPUTS = ("tables/margins.csv", "tables/margins.md", "tables/margins.tex")
 METRICS = ("js_cell", "jdist_ite", "js_ite", "swd_ref", "fd_digits_classifier", "kid_digits_classifier")
 OURS = "hsivi_sm"
 CONTROLS = ("prior", "reference")
+COLUMNS = [
+    *("data set", "T", "method", "rival", "metric"),
+    *("ours", "rival's", "difference", "in s.e.", "seeds", "outcome"),
+]
 
 
 def cells(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return one row for each data set, T, rival and metric."""
-    numbers = summary(measurements(experiments)).set_index(["experiment", "dataset", "method", "nfe", "metric"])
-    by_name = {experiment.name: experiment for experiment in experiments}
+    by_name = {experiment.name: experiment for experiment in experiments if experiment.task == "diffusion"}
+    table = measurements(list(by_name.values()))
+    numbers = summary(table).set_index(["experiment", "dataset", "method", "nfe", "metric"])
     rows = []
     for experiment, dataset, label, nfe, metric in numbers.index:
         if not label.startswith(OURS) or metric not in METRICS:
@@ -52,7 +57,7 @@ def cells(experiments: Sequence[Experiment]) -> pd.DataFrame:
                     "outcome": _outcome(ratio),
                 }
             )
-    table = pd.DataFrame(rows).set_index(["data set", "T", "method", "rival", "metric"])
+    table = pd.DataFrame(rows, columns=COLUMNS).set_index(["data set", "T", "method", "rival", "metric"])
     table.columns = pd.MultiIndex.from_tuples([("", column) for column in table.columns])
     return table
 

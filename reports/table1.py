@@ -8,7 +8,7 @@ order and ratio, not of size (see DEVIATIONS).
 
 import pandas as pd
 
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports._records import claims, measurements, summary, title
 from reports._tables import number, write_table
 

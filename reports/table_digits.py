@@ -5,7 +5,7 @@ The names carry the extractor: none of these is an FID.  Cells are mean ± stand
 
 import pandas as pd
 
-from hsivi.config import Experiment
+from hsivi.experiment import Experiment
 from reports._records import measurements, summary, title
 from reports._tables import number, write_table
 

@@ -7,9 +7,10 @@ variance-preserving diffusion is given by numbers ``alpha_bar``, never by a sche
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from hsivi.nn.stacked import LinearStack
 
@@ -186,3 +187,38 @@ def mixture(alpha_bar: Tensor | float) -> MixtureSameFamily:
     a = torch.as_tensor(alpha_bar, dtype=torch.float64)
     scale = (a * VARIANCES + 1 - a).sqrt()[:, None].expand_as(MEANS)
     return MixtureSameFamily(Categorical(WEIGHTS), Independent(Normal(a.sqrt() * MEANS, scale), 1))
+
+
+# ------------------------------------------------------------------------- Gaussian targets that are not normalised
+@dataclass(frozen=True)
+class GaussianTarget:
+    """A `Target` with the log-density log_evidence + log N(x; mean, cov), in the dtype of x; mean (d,), cov (d, d)."""
+
+    mean: Tensor
+    cov: Tensor
+    log_evidence: float = 0.0
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return tuple(self.mean.shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.log_evidence + MultivariateNormal(self.mean.to(x), self.cov.to(x), validate_args=False).log_prob(x)
+
+    def score(self, x: Tensor) -> Tensor:
+        return (self.mean.to(x) - x) @ self.cov.inverse().to(x)
+
+
+def gaussian_kl(q: "Gaussian | GaussianTarget", p: "Gaussian | GaussianTarget") -> Tensor:
+    """KL(q || p) = (tr(P_p C_q) - d + (m_p - m_q)^T P_p (m_p - m_q) + log |C_p| / |C_q|) / 2 of the normalised laws."""
+    precision, shift = p.cov.inverse(), p.mean - q.mean
+    logdet = torch.logdet(p.cov) - torch.logdet(q.cov)
+    return 0.5 * (torch.trace(precision @ q.cov) - len(shift) + shift @ precision @ shift + logdet)
+
+
+def gauss_hermite(nodes: int, dimensions: int) -> tuple[Tensor, Tensor]:
+    """Nodes (nodes^dimensions, dimensions) and weights that sum to one, for means over standard normals."""
+    points, weights = (torch.from_numpy(values) for values in np.polynomial.hermite_e.hermegauss(nodes))
+    weights = weights / weights.sum()
+    grid = torch.cartesian_prod(*[points] * dimensions).reshape(-1, dimensions)
+    return grid, torch.cartesian_prod(*[weights] * dimensions).reshape(-1, dimensions).prod(-1)
