@@ -1,7 +1,7 @@
 """Gaussian variational inference: the best diagonal or full Gaussian in the reverse Kullback-Leibler divergence.
 
 The evidence lower bound is averaged over fixed standard normal draws and maximised by L-BFGS (Kucukelbir et al., 2017;
-Giordano et al., 2018).  The draws come with both signs and are transformed to have exactly unit covariance, so the
+Giordano et al., 2024).  The draws come with both signs and are transformed to have exactly unit covariance, so the
 average is exact for Gaussian targets.  Coordinates are those of the base distribution, u = (x - mean) / std.
 """
 

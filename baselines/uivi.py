@@ -88,7 +88,7 @@ class Trainer:
         self.step_size = torch.full((len(self.seeds),), 0.1).to(parameters[0])
 
     def step(self) -> Tensor:
-        """Update the layer once and return the mean of log p less the surrogate of log q, shape (R,).
+        """Update the layer once and return the loss: surrogates of log q less log p, mean over the batch, shape (R,).
 
         Raises:
             NonFiniteLoss: the loss is infinite or undefined.

@@ -132,14 +132,29 @@ class SequentialRecipe(Frozen):
     adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
 
     @model_validator(mode="after")
-    def _critic_where_one_is_trained(self) -> "SequentialRecipe":
-        needed = self.objective == "sm"
-        if needed and (self.critic_learning_rate is None or not self.critic_hidden):
+    def _settings_are_used(self) -> "SequentialRecipe":
+        if self.objective == "sm" and (self.critic_learning_rate is None or not self.critic_hidden):
             raise ValueError(
                 "objective: got 'sm' without critic_learning_rate and critic_hidden, expected both; add them"
             )
+        unused = {
+            "objective 'lb'": {
+                "critic_hidden",
+                "critic_learning_rate",
+                "critic",
+                "critic_updates",
+                "critic_warm_start",
+            },
+            "objective 'sm'": {"auxiliaries", "target"},
+            "bridge 'diffusion'": {"ends_at_base"},
+        }
+        for setting, names in unused.items():
+            key, value = setting.replace("'", "").split()
+            changed = sorted(n for n in names if getattr(self, n) != type(self).model_fields[n].default)
+            if getattr(self, key) == value and changed:
+                raise ValueError(f"{changed[0]}: got a value with {setting}, expected none: it is not used; remove it")
+        if self.bridge == "diffusion" and self.coordinates == "base":
+            raise ValueError("coordinates: got 'base' with bridge 'diffusion', expected 'raw', which its scores are in")
         if self.bridge == "diffusion" and self.objective == "lb" and self.target == "density":
-            raise ValueError(
-                "target: got 'density' with bridge 'diffusion', expected 'score'; a diffusion gives scores"
-            )
+            raise ValueError("target: got 'density' with bridge 'diffusion', expected 'score'; it has scores only")
         return self

@@ -13,6 +13,7 @@ from hsivi.checkpoint import Session
 from hsivi.config import ROOT, ConfigError
 from hsivi.methods import describe, method_files
 from hsivi.nn.stacked import ReplicaStack
+from hsivi.noise import standard_normal
 from hsivi.problem import Problem
 from hsivi.recipe import Recipe
 from hsivi.sampler import draw, fit, load_baseline, make_config, skip_reason
@@ -77,8 +78,7 @@ class Target:
         return Problem(nfe, tuple(self.mean.shape), self.draw, teacher=teacher, levels=levels)
 
     def draw(self, n: int, *key: int | str) -> Tensor:
-        generator = torch.Generator().manual_seed(hash(key) % 2**31)
-        return self.mean + self.variance.sqrt() * torch.randn(n, *self.mean.shape, generator=generator)
+        return self.mean + self.variance.sqrt() * standard_normal((n, *self.mean.shape), *key)
 
 
 VECTOR = Target(torch.tensor([0.5, -0.3]), torch.tensor([0.6, 0.2]))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -81,6 +82,16 @@ def test_draws_are_the_posterior_of_two_points() -> None:
     assert (np.abs(away.T @ away / n - covariance) < 5 * error).all()
     start = np.abs(data.laplace.mean.numpy() - mean) / np.sqrt(np.diag(covariance) / n)
     assert start.max() > 5
+
+
+def test_a_wrong_start_is_forgotten() -> None:
+    """Chains started three standard deviations off in the widest, the narrowest and a middle direction."""
+    data, found, n = ConditionedDiffusionData.simulate(2022), DATA.laplace, 4 * CHAINS
+    values, directions = (each[..., [0, 150, 299]] for each in torch.linalg.eigh(found.covariance))
+    data.__dict__["laplace"] = replace(found, mean=found.mean + 3 * directions @ values.sqrt())
+    draws, _ = data.hamiltonian(n, "wrong")
+    left = (torch.from_numpy(draws) - found.mean).mean(0) @ directions / values.sqrt()
+    assert left.abs().max() < 3 * 0.75**10 + 5 / n**0.5
 
 
 def test_chains_are_long_enough() -> None:

@@ -96,7 +96,10 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
         Session("cut", tmp_path / "cut", "x", interval=0.0).train(cut, cut.blocks)
     resumed = Langevin(TARGET, config(), 1)
     Session("cut", tmp_path / "cut", "x").train(resumed, resumed.blocks)
-    assert_same(resumed.state_dict(), run().state_dict())
+    whole = run()
+    assert_same(resumed.state_dict(), whole.state_dict())
+    for one, other in zip(resumed.burn_in_curve(), whole.burn_in_curve(), strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.usefixtures("blocks_of_five")

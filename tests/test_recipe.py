@@ -25,6 +25,25 @@ def test_score_matching_needs_a_critic(missing):
     assert "objective: got 'sm' without critic_learning_rate and critic_hidden, expected both; add them" in words
 
 
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({**LB, "critic_learning_rate": 1e-3}, "critic_learning_rate"),
+        ({**LB, "critic_hidden": (4,)}, "critic_hidden"),
+        ({**LB, "critic_warm_start": True}, "critic_warm_start"),
+        ({**SM, "auxiliaries": 3}, "auxiliaries"),
+        ({**SM, "target": "score"}, "target"),
+        ({**SM, "bridge": "diffusion", "ends_at_base": True}, "ends_at_base"),
+    ],
+)
+def test_a_setting_that_is_not_used_is_refused(values, key):
+    assert f"{key}: got a value with" in refusal(values)
+
+
+def test_a_diffusion_bridge_is_in_raw_coordinates():
+    assert "coordinates: got 'base'" in refusal({**SM, "bridge": "diffusion", "coordinates": "base"})
+
+
 def test_a_diffusion_bridge_has_no_density():
     words = refusal({**LB, "bridge": "diffusion"})
     assert "target: got 'density' with bridge 'diffusion', expected 'score'" in words

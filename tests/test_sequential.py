@@ -182,6 +182,37 @@ def test_the_rates_follow_the_recipe(objective):
         assert [rate[1] for rate in rates] == pytest.approx([2e-2 * c for c in cosine])
 
 
+# ------------------------------------------------------------------------------------------------------- the hierarchy
+def test_layers_have_their_own_start_residual_and_variance():
+    hierarchy = IndependentHierarchy((3, 8), 2, (5,), (False, True, False), -0.3).double()
+    z = torch.randn(2, 7, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for t in range(3):
+            hierarchy.log_variances[t] += t * torch.tensor([[0.1, 0.2], [0.3, 0.4]])
+    for t in range(3):
+        layer, network = hierarchy.conditional(z, t), hierarchy.networks[t]
+        assert torch.equal(layer.mean, z + network(z) if t == 1 else network(z))
+        std = torch.exp(-0.15 + t * torch.tensor([[0.05, 0.1], [0.15, 0.2]]))[:, None]
+        torch.testing.assert_close(layer.std, std, rtol=1e-7, atol=0)
+        own = hierarchy.layer_parameters(t)
+        assert set(own) == {name for name, _ in hierarchy.named_parameters() if owner(name) == t}
+    weights = [hierarchy.networks[t].maps[0].weight for t in range(3)]
+    assert not any(torch.isclose(weights[i], weights[j]).all() for i, j in ((0, 1), (0, 2), (1, 2)))
+    one = IndependentHierarchy((0,), 2, (5,), (False, True, False), 0.0).double()
+    for replica in range(2):
+        one.load_state_dict(hierarchy.select(replica))
+        for t in range(3):
+            alone, together = one.conditional(z[replica : replica + 1], t), hierarchy.conditional(z, t)
+            torch.testing.assert_close(alone.mean[0], together.mean[replica], rtol=1e-12, atol=1e-12)
+            assert torch.equal(alone.std[0], together.std[replica])
+
+
+def test_a_stack_with_eleven_layers_keeps_them_apart():
+    """networks.1 and networks.10 begin alike."""
+    hierarchy = IndependentHierarchy((0,), 2, (3,), (True,) * 11, 0.0)
+    assert {owner(name) for name in hierarchy.layer_parameters(1)} == {1}
+
+
 # ----------------------------------------------------------------------------------------- which layer is trained when
 @BOTH
 def test_layers_are_trained_from_the_prior_down_while_all_others_stay_fixed(objective):

@@ -167,6 +167,16 @@ def test_one_step_of_adaptation():
     assert rate[0] != rate[1]
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_rate_follows_the_settings(schedule):
+    run, rates = trainer(schedule=schedule, iterations=4, burn_in=0, states=1), []
+    for _ in range(4):
+        rates.append(run._optimiser.adam.param_groups[0]["lr"])
+        run.step()
+    cosine = [0.5 * (1 + math.cos(math.pi * i / 4)) for i in range(4)]
+    assert rates == pytest.approx([1e-2 * (c if schedule == "cosine" else 1) for c in cosine])
+
+
 # ------------------------------------------------------------------------------------- replicas, repetition, resumption
 @pytest.mark.parametrize("stop", [0, 5])
 def test_an_interrupted_run_ends_where_a_whole_one_does(stop, tmp_path, device):
