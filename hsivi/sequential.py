@@ -22,6 +22,9 @@ from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import SequentialRecipe
 from hsivi.rng import generator
 
+AHEAD = 16
+"""Iterations whose mixing draws are made together: the layers above are fixed, and large batches are cheaper."""
+
 
 @dataclass(frozen=True)
 class LayerInfo:
@@ -54,6 +57,7 @@ class SequentialTrainer:
     seeds: Sequence[int]
     iteration: int = 0
     critic: MLP | None = field(default=None, init=False)
+    _ahead: tuple[tuple[int, int], Tensor] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._objective = ScoreMatching() if self.recipe.objective == "sm" else LowerBound(self.recipe.auxiliaries)
@@ -79,14 +83,12 @@ class SequentialTrainer:
         draws = recipe.batch * (recipe.critic_updates if self.critic is not None else 1)
         if recipe.objective == "lb":
             draws = max(draws, (recipe.auxiliaries or 0) + 1)
-        # One draw of noise for everything: x_{t+1}, ..., x_T, then x_t for the layer and x_t for the critic.
-        above = self.hierarchy.num_layers - t
-        noise = self._noise(above + (1 if self.critic is None else 2), draws)
-        mixing = self._mixing(t, noise[:above])
+        mixing = self._mixing(t, draws)
+        noise = self._noise(("step", self.iteration), 1 if self.critic is None else 2, draws)
         if self.critic is not None:
-            self._update_critic(t, mixing, noise[above + 1])
+            self._update_critic(t, mixing, noise[1])
             mixing = mixing[:, : recipe.batch]
-        loss = self._update_layer(t, mixing, noise[above, :, : recipe.batch])
+        loss = self._update_layer(t, mixing, noise[0, :, : recipe.batch])
         self.iteration += 1
         if self.iteration % recipe.iterations == 0:
             self._finish(t)
@@ -144,21 +146,27 @@ class SequentialTrainer:
         if t > 0:
             self._begin(t - 1)
 
-    def _noise(self, kinds: int, draws: int) -> Tensor:
-        """Draw noise of shape (kinds, R, draws, d), a function of (seed, iteration) for each replica."""
+    def _noise(self, key: tuple[str | int, ...], kinds: int, draws: int) -> Tensor:
+        """Draw noise of shape (kinds, R, draws, d), a function of (seed, \\*key) for each replica."""
         variance = self.hierarchy.log_variances[0]
         shape = (kinds, draws, variance.shape[1])
         noise = [
-            torch.from_numpy(generator(seed, "sequential", self.iteration).standard_normal(shape, "float32"))
+            torch.from_numpy(generator(seed, "sequential", *key).standard_normal(shape, "float32"))
             for seed in self.seeds
         ]
         return torch.stack(noise, 1).to(variance)
 
     @torch.no_grad()
-    def _mixing(self, t: int, noise: Tensor) -> Tensor:
-        """Return x_{t+1} of the fixed layers, shape (R, draws, d), from their noise, shape (T - t, R, draws, d)."""
-        layers, prior = self.hierarchy.num_layers, noise[-1]
-        return (prior, *self.hierarchy.propagate(prior, layers, t + 1, lambda i: noise[i - t - 1]))[-1]
+    def _mixing(self, t: int, draws: int) -> Tensor:
+        """Return x_{t+1} of the fixed layers for this iteration, shape (R, draws, d)."""
+        block, row = divmod(self.iteration % self.recipe.iterations, AHEAD)
+        if self._ahead is None or self._ahead[0] != (t, block):
+            layers = self.hierarchy.num_layers
+            count = min(AHEAD, self.recipe.iterations - block * AHEAD)
+            noise = self._noise(("mixing", t, block), layers - t, count * draws)
+            above = self.hierarchy.propagate(noise[-1], layers, t + 1, lambda i: noise[i - t - 1])
+            self._ahead = (t, block), (noise[-1], *above)[-1]
+        return self._ahead[1][:, row * draws : (row + 1) * draws]
 
     def _target_score(self, t: int) -> ScoreFunction:
         index = torch.tensor(t)

@@ -59,15 +59,21 @@ class Recorded:
     """The noise that a trainer asks for, and the gradients it descends along."""
 
     def __init__(self, run: SequentialTrainer) -> None:
-        self.noise: list[torch.Tensor] = []
+        self.noise: dict[str, torch.Tensor] = {}
+        self.keys: list[tuple[str | int, ...]] = []
         draw = run._noise
-        run._noise = lambda *shape: self.noise.append(draw(*shape)) or self.noise[-1]
+
+        def recording(key, *shape):
+            self.keys.append(key)
+            self.noise[key[0]] = draw(key, *shape)
+            return self.noise[key[0]]
+
+        run._noise = recording
 
 
 def explicit_mixing(run: SequentialTrainer, t: int, noise: torch.Tensor) -> torch.Tensor:
     """x_{t+1}: the prior is the last noise, layer i uses noise i - t - 1."""
-    above = run.hierarchy.num_layers - t
-    x = noise[above - 1]
+    x = noise[-1]
     for i in reversed(range(t + 1, run.hierarchy.num_layers)):
         x = x + run.hierarchy.networks[i](x) + (run.hierarchy.log_variances[i] / 2).exp()[:, None] * noise[i - t - 1]
     return x.detach()
@@ -91,17 +97,16 @@ def test_an_update_of_sivi_lb_is_eq_2_at_the_layers_own_target(t, changes):
     recorded = Recorded(run)
     before = {name: p.detach().clone() for name, p in run.hierarchy.layer_parameters(t).items()}
     run.step()
-    (noise,) = recorded.noise
+    (noise,) = recorded.noise["step"]
     own = list(run.hierarchy.layer_parameters(t).values())
     got = [p.grad.clone() for p in own]
     with torch.no_grad():  # back to where the gradient was taken
         for parameter, value in zip(own, before.values(), strict=True):
             parameter.copy_(value)
-    z = explicit_mixing(run, t, noise)
-    draws = z.shape[1]
-    assert draws == max(6, changes.get("auxiliaries", 0) + 1)
+    draws = max(6, changes.get("auxiliaries", 0) + 1)
+    z = explicit_mixing(run, t, recorded.noise["mixing"])[:, :draws]
     mean, std = layer_of(run, t, z)
-    x = mean[:, :6] + std * noise[3 - t, :, :6]
+    x = mean[:, :6] + std * noise[:, :6]
     log_q = -0.5 * (((x[:, :, None] - mean[:, None]) / std[:, None]) ** 2).sum(-1) - std.log().sum(-1, keepdim=True)
     count = changes.get("auxiliaries", draws - 1)
     used = torch.tensor([[(j - i) % draws <= count for j in range(draws)] for i in range(6)])
@@ -133,7 +138,7 @@ def test_an_update_of_sivi_sm_is_eq_4_at_the_layers_own_target(t, critic, update
     run._critic_optimiser.descend = spy
     run.step()
     assert len(states) == updates
-    (noise,) = recorded.noise
+    for_layer, for_critic = recorded.noise["step"]
     own = list(run.hierarchy.layer_parameters(t).values())
     got = [p.grad.clone() for p in own]
     assert all(p.requires_grad for p in run.critic.parameters())
@@ -147,12 +152,9 @@ def test_an_update_of_sivi_sm_is_eq_4_at_the_layers_own_target(t, critic, update
     with torch.no_grad():
         for parameter, value in zip(own, before.values(), strict=True):
             parameter.copy_(value)
-    z = explicit_mixing(run, t, noise)
-    assert z.shape[1] == 6 * updates
+    z = explicit_mixing(run, t, recorded.noise["mixing"])[:, : 6 * updates]
     mean, std = layer_of(run, t, z)
-    wanted = torch.autograd.grad(
-        eq4(mean[:, :6] + std * noise[3 - t, :, :6], -noise[3 - t, :, :6] / std).mean(1).sum(), own
-    )
+    wanted = torch.autograd.grad(eq4(mean[:, :6] + std * for_layer[:, :6], -for_layer[:, :6] / std).mean(1).sum(), own)
     for ours, exact in zip(got, wanted, strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-9, atol=1e-10)
     for k, (state, gradients) in enumerate(zip(states, hooked, strict=True)):
@@ -160,7 +162,7 @@ def test_an_update_of_sivi_sm_is_eq_4_at_the_layers_own_target(t, critic, update
             for parameter, value in zip(run.critic.parameters(), state, strict=True):
                 parameter.copy_(value)
         rows = slice(6 * k, 6 * (k + 1))
-        eps = noise[4 - t, :, rows]
+        eps = for_critic[:, rows]
         x = (mean[:, rows] + std * eps).detach()
         value = eq4(x, (-eps / std).detach()).mean(1).sum()
         wanted = torch.autograd.grad(-value, list(run.critic.parameters()))
@@ -300,7 +302,8 @@ def test_a_critic_starts_afresh_or_where_the_last_one_ended(warm):
 @pytest.mark.parametrize("warm", [False, True])
 def test_an_interrupted_run_ends_where_a_whole_one_does(objective, stop, warm, tmp_path, device):
     """Bit for bit, in the middle of a layer and between two, through a file."""
-    changes = {**objective, "ema": 0.9, "schedule": "cosine", "critic_updates": 2, "critic_warm_start": warm}
+    critic = {"critic_updates": 2, "critic_warm_start": warm} if objective is SM else {}
+    changes = {**objective, **critic, "ema": 0.9, "schedule": "cosine"}
     expected = advance(trainer(device=device, **changes), 15)
     first, second = (trainer(device=device, **changes) for _ in range(2))
     advance(first, stop)
@@ -312,9 +315,10 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(objective, stop, warm, t
 
 
 @BOTH
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "critic_warm_start": True, "critic_updates": 2}])
-def test_a_replica_in_a_stack_is_the_replica_alone(objective, changes, device):
-    settings = {**objective, **changes, "iterations": 20}
+@pytest.mark.parametrize("more", [False, True])
+def test_a_replica_in_a_stack_is_the_replica_alone(objective, more, device):
+    critic = {"critic_warm_start": True, "critic_updates": 2} if more and objective is SM else {}
+    settings = {**objective, **critic, "iterations": 20, **({"ema": 0.9} if more else {})}
     together = advance(trainer((3, 8), device=device, **settings), 60)
     alone = advance(trainer((8,), device=device, **settings), 60)
     for name, value in alone.items():
@@ -338,26 +342,37 @@ def test_no_random_number_is_used_twice(objective, monkeypatch):
     keys = []
     monkeypatch.setattr(sequential, "generator", lambda *key: keys.append(key) or generator(*key))
     advance(trainer(**objective), 15)
-    assert len(set(keys)) == len(keys) == 2 * 15  # one key a replica and an iteration, also across layers
+    # One key a replica and an iteration, also across layers, and one a replica and layer for its mixing draws.
+    assert len(set(keys)) == len(keys) == 2 * (15 + 3)
 
 
 @pytest.mark.parametrize(
-    ("changes", "shape"),
-    [
-        (LB, (3 - 2 + 1, 8)),
-        ({**LB, "auxiliaries": 20}, (2, 21)),
-        (SM, (3, 8)),
-        ({**SM, "critic_updates": 3}, (3, 24)),
-    ],
+    ("changes", "kinds", "draws"),
+    [(LB, 1, 8), ({**LB, "auxiliaries": 20}, 1, 21), (SM, 2, 8), ({**SM, "critic_updates": 3}, 2, 24)],
 )
-def test_each_iteration_draws_what_it_needs(changes, shape):
-    """x_{t+1}, ..., x_T, then x_t once for the layer and once for the critic."""
+def test_each_iteration_draws_what_it_needs(changes, kinds, draws):
+    """x_t once for the layer and once for the critic; x_{t+1}, ..., x_T for all iterations of the layer at once."""
     run = trainer(**changes)
     recorded = Recorded(run)
     run.step()
-    assert recorded.noise[0].shape == (shape[0], 2, shape[1], 2)
-    flat = recorded.noise[0].flatten()
+    assert recorded.noise["step"].shape == (kinds, 2, draws, 2)
+    assert recorded.noise["mixing"].shape == (1, 2, 5 * draws, 2)
+    flat = torch.cat([noise.flatten() for noise in recorded.noise.values()])
     assert len(flat.unique()) == len(flat)
+
+
+def test_mixing_draws_are_made_ahead_and_used_once():
+    """Twenty iterations are a block of sixteen and one of four; each takes rows of its own."""
+    run = trainer(**LB, iterations=20)
+    to_layer(run, 1)
+    recorded, taken = Recorded(run), []
+    for _ in range(20):
+        taken.append(run._mixing(1, 8).clone())
+        run.step()
+    assert [key for key in recorded.keys if key[0] == "mixing"] == [("mixing", 1, 0), ("mixing", 1, 1)]
+    rows = torch.cat(taken, 1)
+    assert rows.shape == (2, 160, 2)
+    assert len(rows.flatten().unique()) == rows.numel()
 
 
 # ------------------------------------------------------------------------------------------------------- that it fits

@@ -15,9 +15,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hsivi.config import ROOT, SCALES, load_experiment
+from hsivi.config import ROOT, SCALES, experiment_files, load_experiment
 from hsivi.methods import cells
 from hsivi.record import read_record
+from hsivi.reporting import reports
 from reports._tables import latex
 from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
 
@@ -98,13 +99,16 @@ def test_a_wrong_choice_is_one_line(settings: list[str], words: list[str], check
 
 def test_smoke_measures_every_cell(smoke: Checkout) -> None:
     table = pd.read_csv(smoke.folder / "results" / "smoke" / "metrics.csv")
-    for name in ("toy2d", "digits"):
+    for name in experiment_files():
         experiment = load_experiment(name, "smoke")
         for cell in cells(experiment):
             folder = smoke.folder / "results" / "smoke" / name / cell.dataset / cell.label / f"nfe{cell.nfe}"
             record = read_record(folder / "record.json")
-            assert record.status == "ok"
             assert record.nfe == cell.nfe, "counted, and equal to the budget"
+            if (name, cell.label) == ("mixture", "laplace"):
+                assert (record.status, record.measurements) == ("declined", ())
+                continue
+            assert record.status == "ok"
             assert {m.seed for m in record.measurements} == set(experiment.seeds)
             rows = table[
                 (table.experiment == name)
@@ -126,6 +130,9 @@ def test_controls_bound_the_metrics(smoke: Checkout) -> None:
         for metric in ("js_cell", "jdist_ite"):
             assert mean[dataset, "reference", metric] < mean[dataset, "prior", metric]
     assert mean["digits", "reference", "fd_digits_classifier"] < mean["digits", "prior", "fd_digits_classifier"]
+    assert mean["ring", "reference", "js_cell"] < mean["ring", "base", "js_cell"]
+    name = "conditioned_diffusion"
+    assert mean[name, "reference", "covariance_frobenius"] < mean[name, "base", "covariance_frobenius"]
 
 
 def test_page_is_self_contained_and_shows_everything(smoke: Checkout) -> None:
@@ -133,10 +140,12 @@ def test_page_is_self_contained_and_shows_everything(smoke: Checkout) -> None:
     page = (folder / "index.html").read_text()
     assert not re.findall(r"(?:src|href)=[\"']https?:", page)
     assert "<script src" not in page
-    for name in ("table1", "margins", "table_digits", "figure4", "figure7", "figure10", "figure_digits"):
-        assert f'id="{name}"' in page
-        assert f"python -m hsivi report {name} " in page
-    assert page.count("data:image/png;base64,") == 4
+    scripts = [report for report in reports() if not report.page]
+    assert {"table1", "table4", "table_mixture", "figure2", "figure3", "figure10"} <= {r.name for r in scripts}
+    for report in scripts:
+        assert f'id="{report.name}"' in page
+        assert f"python -m hsivi report {report.name} " in page
+    assert page.count("data:image/png;base64,") == sum(report.files[0].endswith(".png") for report in scripts)
     for file in ("figures/figure10.svg", "tables/table1.csv", "tables/table1.md", "tables/table1.tex"):
         assert (folder / file).stat().st_size > 100
     assert "torch 2" in page and "cores" in page and "minutes of work" in page
@@ -144,7 +153,7 @@ def test_page_is_self_contained_and_shows_everything(smoke: Checkout) -> None:
 
 def test_tables_agree_in_all_formats(smoke: Checkout) -> None:
     folder = smoke.folder / "reports" / "smoke" / "tables"
-    for name in ("table1", "margins", "table_digits"):
+    for name in ("table1", "table4", "table_mixture", "table_truth", "margins", "table_digits"):
         from_csv = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
         markdown = [line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text().splitlines()]
         assert markdown[0] == list(from_csv.columns)
