@@ -11,7 +11,9 @@ is zero in the mean when the sample is right and at most ln 2.  Binning loses in
 the true divergence; it is calibrated for the one sample size it was built for.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +73,25 @@ class CellReference:
             float(raw.mean()),
             float(raw.std(ddof=1)),
         )
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, NDArray[Any]], nulls: Mapping[str, Any]) -> "CellReference":
+        """Open what `arrays` and `nulls` returned."""
+        return cls(
+            np.asarray(arrays["edges_x"], np.float64),
+            np.asarray(arrays["edges_y"], np.float64),
+            np.asarray(arrays["group"], np.int64),
+            np.asarray(arrays["probability"], np.float64),
+            **nulls,
+        )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return grid and probabilities."""
+        return {name: getattr(self, name) for name in ("edges_x", "edges_y", "group", "probability")}
+
+    def nulls(self) -> dict[str, Any]:
+        """Return sample size and null moments, as values JSON can hold."""
+        return {name: getattr(self, name) for name in ("num_samples", "null_mean", "null_std")}
 
     def evaluate(self, sample: Array) -> dict[str, float]:
         """Return ``js_cell``, its ``z`` and raw value, and the fraction of points off the support.

@@ -26,7 +26,7 @@ from hsivi.data import Arrays
 from hsivi.data.mixture import Mixture
 from hsivi.data_config import MixtureData
 from hsivi.metrics.cells import CellReference
-from hsivi.metrics.statistics import standard_error
+from hsivi.metrics.statistics import Floors, averages, floors
 from hsivi.record import Measurement
 from hsivi.rng import generator
 
@@ -34,8 +34,6 @@ Array = NDArray[np.float64]
 FOUND_RADIUS = 3.0
 FOUND_SHARE = 0.25
 OFF_RADIUS = 4.0
-CELLS = ("edges_x", "edges_y", "group", "probability")
-NULLS = ("num_samples", "null_mean", "null_std")
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class MixtureReference:
     dataset: Mixture
     cells: CellReference
     log_density: float
-    floor: Mapping[str, tuple[float, float]]
+    floor: Floors
 
     @classmethod
     def build(cls, config: MixtureData, dataset: Mixture, num_samples: int) -> "MixtureReference":
@@ -61,54 +59,33 @@ class MixtureReference:
         cells = CellReference.build(reference, num_samples, generator(config.seed, "cell nulls"))
         blank = cls(dataset, cells, float(dataset.log_density(reference).mean()), {})
         draws = [dataset.draw(num_samples, config.seed, "floor", i) for i in range(config.floor_pairs)]
-        values = _columns([blank._evaluate(draw) for draw in draws])
-        floor = {name: (float(np.mean(v)), float(np.std(v, ddof=1))) for name, v in values.items() if len(v) > 1}
+        floor = floors([blank._evaluate(draw) for draw in draws])
         return cls(dataset, cells, blank.log_density, floor)
 
     @classmethod
     def restore(cls, dataset: Mixture, arrays: Arrays, metadata: Mapping[str, Any]) -> "MixtureReference":
         """Open a stored reference."""
-        cells = CellReference(
-            np.asarray(arrays["edges_x"], np.float64),
-            np.asarray(arrays["edges_y"], np.float64),
-            np.asarray(arrays["group"], np.int64),
-            np.asarray(arrays["probability"], np.float64),
-            **metadata["cells"],
-        )
+        cells = CellReference.restore(arrays, metadata["cells"])
         floor = {name: (mean, sd) for name, (mean, sd) in metadata["floor"].items()}
         return cls(dataset, cells, metadata["log_density"], floor)
 
     def arrays(self) -> Arrays:
         """Return grid and probabilities."""
-        return {name: getattr(self.cells, name) for name in CELLS}
+        return self.cells.arrays()
 
     def metadata(self) -> dict[str, Any]:
         """Return null moments, the target's mean log-density and floors."""
-        nulls = {name: getattr(self.cells, name) for name in NULLS}
-        return {"cells": nulls, "log_density": self.log_density, "floor": dict(self.floor)}
+        return {"cells": self.cells.nulls(), "log_density": self.log_density, "floor": dict(self.floor)}
 
     def measure(self, stored: Mapping[str, NDArray[Any]], seed: int) -> list[Measurement]:
         """Average every metric over the sample sets in ``stored["samples"]``, shape (sets, n, 2).
-
-        A metric that some sets have no value of is averaged over the others, and left out where none has.
 
         Raises:
             ValueError: the sets have another size than the reference was made for, or are not finite.
         """
         samples = stored["samples"]
-        values = _columns([self._evaluate(x.astype(np.float64)) for x in samples])
-        return [
-            Measurement(
-                seed=seed,
-                metric=name,
-                value=float(np.mean(v)),
-                standard_error=standard_error(v),
-                num_samples=samples.shape[1],
-                floor=self.floor[name][0] if name in self.floor else None,
-                floor_std=self.floor[name][1] if name in self.floor else None,
-            )
-            for name, v in values.items()
-        ]
+        values = [self._evaluate(x.astype(np.float64)) for x in samples]
+        return averages(values, seed, samples.shape[1], self.floor)
 
     def _evaluate(self, sample: Array) -> dict[str, float]:
         js_cell = self.cells.evaluate(sample)["js_cell"]  # first, since it refuses what is not finite
@@ -133,9 +110,3 @@ class MixtureReference:
             variances = [sample[(nearest == k) & inside[:, k]].var(0, ddof=1) / mixture.variances[k] for k in found]
             result["within_mode_sd"] = float(np.sqrt(np.mean(variances)))
         return result
-
-
-def _columns(rows: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Return the values of every metric that at least one row has."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row[name] for row in rows if name in row] for name in names}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hsivi.data import Arrays
 from hsivi.data_config import PosteriorData
-from hsivi.metrics.statistics import standard_error
+from hsivi.metrics.statistics import averages, floors
 from hsivi.record import Measurement
 
 if TYPE_CHECKING:  # measuring needs no torch
@@ -89,11 +89,8 @@ class PosteriorReference:
         blank = cls(*truth, {"num_samples": num_samples})
         draws = (dataset.draw(num_samples, config.seed, "floor", i) for i in range(config.floor_pairs))
         values = [blank._evaluate(*_moments(draw)) for draw in draws]
-        floor = {
-            name: (float(np.mean([v[name] for v in values])), float(np.std([v[name] for v in values], ddof=1)))
-            for name in values[0]
-        }
-        facts = {"num_samples": num_samples, "floor": floor, "hmc_acceptance": acceptance}
+        floor = floors(values)
+        facts = {"num_samples": num_samples, "floor": dict(floor), "hmc_acceptance": acceptance}
         return cls(*truth, facts | _facts(blank, langevin, dataset))
 
     @classmethod
@@ -130,18 +127,7 @@ class PosteriorReference:
             seed: seed of the run.
         """
         values = [self._evaluate(*moments) for moments in zip(stored["mean"], stored["covariance"], strict=True)]
-        return [
-            Measurement(
-                seed=seed,
-                metric=name,
-                value=float(np.mean([v[name] for v in values])),
-                standard_error=standard_error([v[name] for v in values]),
-                num_samples=self.facts["num_samples"],
-                floor=self.facts["floor"][name][0],
-                floor_std=self.facts["floor"][name][1],
-            )
-            for name in values[0]
-        ]
+        return averages(values, seed, self.facts["num_samples"], self.facts["floor"])
 
     def _evaluate(self, mean: Array, covariance: Array) -> dict[str, float]:
         variance = np.diag(self.covariance)

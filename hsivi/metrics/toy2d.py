@@ -21,12 +21,11 @@ from hsivi.data_config import ToyData
 from hsivi.metrics.cells import CellReference
 from hsivi.metrics.knn import jensen_shannon, kullback_leibler
 from hsivi.metrics.sliced import SlicedReference
-from hsivi.metrics.statistics import standard_error
+from hsivi.metrics.statistics import Floors, averages, floors
 from hsivi.record import Measurement
 from hsivi.rng import generator
 
 Array = NDArray[np.float64]
-Floor = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class ToyReference:
     dataset: TrainingDataset
     cells: CellReference
     sliced: SlicedReference
-    floor: Floor
+    floor: Floors
 
     @classmethod
     def build(cls, config: ToyData, dataset: TrainingDataset, num_samples: int) -> "ToyReference":
@@ -58,43 +57,26 @@ class ToyReference:
             blank._evaluate(*(dataset.draw(num_samples, config.seed, "floor", side, i) for side in ("x", "y")))
             for i in draws
         ]
-        floor = {
-            name: (float(np.mean([v[name] for v in values])), float(np.std([v[name] for v in values], ddof=1)))
-            for name in values[0]
-        }
+        floor = floors(values)
         return cls(dataset, cells, sliced, floor)
 
     @classmethod
     def restore(cls, dataset: TrainingDataset, arrays: Arrays, metadata: dict[str, Any]) -> "ToyReference":
         """Open a stored reference."""
-        cells = CellReference(
-            np.asarray(arrays["edges_x"], np.float64),
-            np.asarray(arrays["edges_y"], np.float64),
-            np.asarray(arrays["group"], np.int64),
-            np.asarray(arrays["probability"], np.float64),
-            **metadata["cells"],
-        )
+        cells = CellReference.restore(arrays, metadata["cells"])
         sliced = SlicedReference(np.asarray(arrays["quantiles"], np.float64), metadata["sliced_null_mean"])
         return cls(dataset, cells, sliced, {name: (m, s) for name, (m, s) in metadata["floor"].items()})
 
     def arrays(self) -> Arrays:
         """Return grid, probabilities and quantiles."""
-        cells = self.cells
-        return {
-            "edges_x": cells.edges_x,
-            "edges_y": cells.edges_y,
-            "group": cells.group,
-            "probability": cells.probability,
-            "quantiles": self.sliced.quantiles,
-        }
+        return self.cells.arrays() | {"quantiles": self.sliced.quantiles}
 
     def metadata(self) -> dict[str, Any]:
         """Return null moments and floors."""
-        cells = self.cells
         return {
-            "cells": {"num_samples": cells.num_samples, "null_mean": cells.null_mean, "null_std": cells.null_std},
+            "cells": self.cells.nulls(),
             "sliced_null_mean": self.sliced.null_mean,
-            "floor": self.floor,
+            "floor": dict(self.floor),
         }
 
     def measure(self, stored: Arrays, seed: int) -> list[Measurement]:
@@ -104,18 +86,7 @@ class ToyReference:
             self._evaluate(self.dataset.draw(len(x), seed, "measure", k), x.astype(np.float64))
             for k, x in enumerate(sample_sets)
         ]
-        return [
-            Measurement(
-                seed=seed,
-                metric=name,
-                value=float(np.mean([v[name] for v in values])),
-                standard_error=standard_error([v[name] for v in values]),
-                num_samples=sample_sets.shape[1],
-                floor=self.floor[name][0],
-                floor_std=self.floor[name][1],
-            )
-            for name in values[0]
-        ]
+        return averages(values, seed, sample_sets.shape[1], self.floor)
 
     def _evaluate(self, target: Array, sample: Array) -> dict[str, float]:
         forward, backward = kullback_leibler(target, sample), kullback_leibler(sample, target)
