@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from hsivi import overall
 from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment
-from hsivi.methods import Cell, describe, method_files, rows
+from hsivi.methods import Cell, check_budget, describe, method_files, rows
 
 DATASET_STAGES = {
     "data": "prepare one data set",
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _keep_freed_memory()
     try:
-        _limit_threads(getattr(options, "threads", "1"))
+        _limit_threads(_threads(options))
         options.run(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("list", "print experiments, data sets, methods, metrics and scales", _list)
     for name, text in DATASET_STAGES.items():
-        _add_place(add(name, text, _dataset_stage))
+        _add_place(add(name, text, _reference if name == "reference" else _dataset_stage))
     for name, text in CELL_STAGES.items():
         command = add(name, text, _cell_stage)
         _add_place(command)
@@ -85,12 +85,17 @@ def _say_how_far_the_run_is(options: argparse.Namespace) -> None:
         print(overall.line([load_experiment(name, options.scale) for name in names], cores), file=sys.stderr)
 
 
-def _limit_threads(threads: str) -> None:
-    """Fix the number of threads before any numerical library starts its own: results may depend on it."""
+def _threads(options: argparse.Namespace) -> int:
+    threads: str = getattr(options, "threads", "1")
     if not threads.isdecimal() or int(threads) < 1:
         raise ConfigError(f"--threads: got {threads!r}, expected a whole number of at least 1; correct it")
+    return int(threads)
+
+
+def _limit_threads(threads: int) -> None:
+    """Fix the number of threads before any numerical library starts its own: results may depend on it."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = threads
+        os.environ[variable] = str(threads)
 
 
 def _keep_freed_memory() -> None:
@@ -119,12 +124,24 @@ def _dataset_stage(options: argparse.Namespace) -> None:
     importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
 
 
+def _reference(options: argparse.Namespace) -> None:
+    # Here threads are workers with blocks of their own, and numerical libraries keep to one: the result is the same.
+    workers = _threads(options)
+    _limit_threads(1)
+    from hsivi.stages.reference import run
+
+    experiment = load_experiment(options.experiment, options.scale)
+    check_choice("data set", options.dataset, experiment.data.datasets)
+    run(experiment, options.dataset, workers)
+
+
 def _cell_stage(options: argparse.Namespace) -> None:
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
     check_choice("method", options.method, rows(experiment))
     if not options.nfe.isdecimal():
         raise ConfigError(f"--nfe: got {options.nfe!r}, expected a whole number of at least 0; correct it")
+    check_budget(experiment, options.method, int(options.nfe))
     cell = Cell(options.scale, options.experiment, options.dataset, options.method, int(options.nfe))
     importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
 

@@ -76,6 +76,7 @@ class Session:
         checkpoint: where to keep the state, or None to keep none.
         identity: digest of settings, code and input files; a checkpoint of another identity is not continued.
         interval: seconds between two checkpoints.
+        workers: threads that a step may use for work that does not depend on their number.
         seconds: time spent training so far, that before interruptions included.
     """
 
@@ -83,6 +84,7 @@ class Session:
     checkpoint: Path | None = None
     identity: str = ""
     interval: float = 30.0
+    workers: int = 1
     seconds: float = field(default=0.0, init=False)
 
     def train(self, trainer: Resumable, iterations: int, detail: Callable[[Any], str] = lambda info: "") -> Any:
@@ -102,6 +104,8 @@ class Session:
             if self.checkpoint is not None and time.monotonic() - saved > self.interval:
                 self._save(trainer)
                 saved = time.monotonic()
+        if self.checkpoint is not None and trainer.iteration > begun_at:
+            self._save(trainer)  # what follows the training may be interrupted as well
         return info
 
     def close(self) -> None:

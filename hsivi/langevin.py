@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from hsivi.data_config import PosteriorData
+from hsivi.moments import Moments
 from hsivi.rng import generator
 from hsivi.target import ConditionedDiffusion
 
@@ -25,44 +26,6 @@ KEPT = 2_000
 """Chains whose last states are kept."""
 WATCHED = 25
 """Iterations, evenly spaced in their logarithm, at which moments are taken so that burn-in can be seen."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean and scatter of points.
-
-    Attributes:
-        count: number of points.
-        mean: shape (d,).
-        scatter: sum of outer products of deviations from the mean, shape (d, d).
-    """
-
-    count: int
-    mean: Array
-    scatter: Array
-
-    @classmethod
-    def of(cls, points: NDArray[np.floating[Any]]) -> "Moments":
-        """Return the moments of ``points``, shape (n, d); none of no points."""
-        if not len(points):
-            return cls(0, np.zeros(points.shape[1]), np.zeros((points.shape[1], points.shape[1])))
-        mean = points.mean(0, dtype=np.float64)
-        deviation = points - mean
-        return cls(len(points), mean, deviation.T @ deviation)
-
-    def merge(self, other: "Moments") -> "Moments":
-        """Return the moments of both sets of points together, without cancellation  (Chan et al., 1983)."""
-        count = self.count + other.count
-        if not count:
-            return self
-        shift = other.mean - self.mean
-        between = self.count * (other.count / count) * np.outer(shift, shift)
-        return Moments(count, self.mean + shift * (other.count / count), self.scatter + other.scatter + between)
-
-    @property
-    def covariance(self) -> Array:
-        """The unbiased covariance, shape (d, d)."""
-        return self.scatter / (self.count - 1)
 
 
 class LangevinBlock:
@@ -140,7 +103,7 @@ class Langevin:
 
     target: ConditionedDiffusion
     config: PosteriorData
-    threads: int = field(default_factory=torch.get_num_threads)
+    threads: int = 1
     iteration: int = 0
     moments: Moments = field(init=False)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hsivi import recipe
-from hsivi.config import ROOT, ConfigError, check_choice
+from hsivi.config import ROOT, ConfigError, check_choice, validate_config
 from hsivi.experiment import Experiment, Method
+from hsivi.recipe import Frozen
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class MethodInfo:
         tasks: kinds of experiments it can take part in.
         needs_fit: whether it has a ``fit``.
         config_fields: names of its settings.
+        recipe: what validates its settings, where that needs no torch.
     """
 
     name: str
@@ -43,6 +45,7 @@ class MethodInfo:
     tasks: tuple[str, ...]
     needs_fit: bool
     config_fields: tuple[str, ...]
+    recipe: type[Frozen] | None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def describe(path: Path) -> MethodInfo:
         tasks=constants.get("TASKS", ("diffusion",)),
         needs_fit="fit" in functions,
         config_fields=fields,
+        recipe=_recipe(tree),
     )
 
 
@@ -131,9 +135,18 @@ def _config_fields(tree: ast.Module) -> tuple[str, ...] | None:
         if isinstance(node, ast.ClassDef) and node.name == "Config":
             annotated = [item.target for item in node.body if isinstance(item, ast.AnnAssign)]
             return tuple(target.id for target in annotated if isinstance(target, ast.Name))
+    model = _recipe(tree)
+    return tuple(model.model_fields) if model is not None else None
+
+
+def _recipe(tree: ast.Module) -> type[Frozen] | None:
+    """Return the model of `hsivi.recipe` in ``Config = SomeRecipe``, if there is one."""
+    for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "Config":
-            model = getattr(recipe, node.value.id, None) if isinstance(node.value, ast.Name) else None
-            return tuple(model.model_fields) if model is not None else None
+            found: type[Frozen] | None = (
+                getattr(recipe, node.value.id, None) if isinstance(node.value, ast.Name) else None
+            )
+            return found
     return None
 
 
@@ -141,13 +154,36 @@ def check(experiment: Experiment) -> None:
     """Find mistakes in the settings of an experiment's cells before anything runs.
 
     Raises:
-        ConfigError: a budget has no time grid, or a method has no setting of that name.
+        ConfigError: a budget cannot be used, two rows have one name, or a method's settings are not known or not valid.
     """
+    titles: dict[str, str] = {}
+    for label in rows(experiment):
+        if (other := titles.setdefault(title(experiment, label), label)) != label:
+            raise ConfigError(
+                f"{experiment.name}.yaml: methods: got the title {title(experiment, label)!r} for {other} and {label}, "
+                f"expected a title for each; add a title to one of them"
+            )
     for cell in cells(experiment):
-        known = info(experiment, cell.label).config_fields
-        for key in experiment.recipe_values(cell.label, cell.dataset, cell.nfe):
-            check_choice(f"{experiment.name}.yaml: {cell.label}: config key", key, known)
-        time_grid_name(experiment, cell.label, cell.nfe)
+        known, where = info(experiment, cell.label), f"{experiment.name}.yaml: {cell.label}"
+        values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
+        for key in values:
+            check_choice(f"{where}: config key", key, known.config_fields)
+        if known.recipe is not None:
+            validate_config(known.recipe, values, where)
+        check_budget(experiment, cell.label, cell.nfe)
+
+
+def check_budget(experiment: Experiment, label: str, nfe: int) -> None:
+    """Find out whether a row can use a budget.
+
+    Raises:
+        ConfigError: the method takes another number of evaluations, or the experiment has no time grid for it.
+    """
+    fixed = info(experiment, label).nfe
+    if (nfe not in fixed) if fixed is not None else (nfe < 1):
+        expected = f"one of {', '.join(map(str, fixed))}" if fixed is not None else "at least 1"
+        raise ConfigError(f"{experiment.name}.yaml: {label}: got a budget of {nfe}, expected {expected}; change it")
+    time_grid_name(experiment, label, nfe)
 
 
 def rows(experiment: Experiment) -> dict[str, Method]:

@@ -60,6 +60,10 @@ class SequentialTrainer:
     _ahead: tuple[tuple[int, int], Tensor] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        uses_density = self.recipe.objective == "lb" and self.recipe.target == "density"
+        if uses_density and not isinstance(self.bridge, GeometricBridge):
+            kind = type(self.bridge).__name__
+            raise ValueError(f"target: got 'density' with {kind}, expected a bridge that has one; use 'score'")
         self._objective = ScoreMatching() if self.recipe.objective == "sm" else LowerBound(self.recipe.auxiliaries)
         self._begin(self.layer)
 

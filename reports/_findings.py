@@ -4,6 +4,8 @@ import csv
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+from scipy.stats import ttest_ind_from_stats
 
 from hsivi import layout
 from hsivi.experiment import Experiment
@@ -12,8 +14,8 @@ from reports._records import records, summary, title
 from reports.table_mixture import MODES, WEIGHTS, complete
 
 HEADLINE = ("js_cell", "jdist_ite", "fd_digits_classifier")
-CLEAR = 2.0
-"""Standard errors from which on a difference is called one."""
+LEVEL = 0.05
+"""Level of the test behind the words below and above."""
 
 
 def findings(scale: str, experiments: Sequence[Experiment]) -> list[str]:
@@ -63,15 +65,29 @@ def layers(experiment: Experiment) -> list[str]:
         budgets = sorted(nfe for name, nfe in numbers.index if name == label)
         if len(budgets) < 2:
             continue
-        first, last = numbers.loc[(label, budgets[0])], numbers.loc[(label, budgets[-1])]
-        change, error = last["mean"] - first["mean"], float(np.hypot(first["se"], last["se"]))
-        clear = error > 0 and abs(change) > CLEAR * error
-        word = ("lower" if change < 0 else "HIGHER") if clear else "not clearly different"
+        values = ", ".join(f"{numbers.loc[(label, nfe)]['mean']:.4f}" for nfe in budgets)
+        counts = ", ".join(map(str, budgets))
+        outcome = _compare(numbers.loc[(label, budgets[-1])], numbers.loc[(label, budgets[0])])
         sentences.append(
-            f"{title(experiment, label)}: covariance error {first['mean']:.4f} at T = {budgets[0]}, "
-            f"{last['mean']:.4f} at T = {budgets[-1]}: {word}" + (f" ({change / error:+.1f} s.e.)" if error > 0 else "")
+            f"{title(experiment, label)}: covariance error {values} at T = {counts}; the last is {outcome} the first"
         )
     controls = [
         f"{title(experiment, label)} {numbers.loc[(label, nfe)]['mean']:.4f}" for label, nfe in numbers.index if not nfe
     ]
     return [*sentences, f"{experiment.title}: covariance errors without layers: {', '.join(controls)}"]
+
+
+def _compare(last: pd.Series, first: pd.Series) -> str:
+    """Return whether one mean over seeds is below another, by Welch's test at 5 percent (two-sided)."""
+    if min(last["seeds"], first["seeds"]) < 2:
+        return "of one seed, not to be compared with"
+    error = float(np.hypot(first["se"], last["se"]))
+    if error == 0:
+        return "without spread, not to be compared with"
+    test = ttest_ind_from_stats(
+        last["mean"], last["sd"], last["seeds"], first["mean"], first["sd"], first["seeds"], equal_var=False
+    )
+    word = (
+        ("below" if last["mean"] < first["mean"] else "ABOVE") if test.pvalue < LEVEL else "not clearly different from"
+    )
+    return f"{word} ({(last['mean'] - first['mean']) / error:+.1f} s.e.)"

@@ -4,7 +4,9 @@ Cells are mean ± standard deviation over seeds.  The first column counts the se
 every weight in [0.06, 0.19], where 0.125 is right.  The first row is what draws of the target themselves give (mean ±
 standard deviation of one draw): nothing can be told apart that differs by less.  "declined": the method does not apply
 here; "–": a number that does not exist, as the width of modes where none is found.  The lower bound is eq. (2) with
-K = 1,000, exact for methods whose density is known; the target is normalised, so zero is best.
+K = 1,000, exact for methods whose density is known; the target is normalised, so zero is best.  SIVI has as many
+updates as all layers of HSIVI together; UIVI, each of whose updates runs Markov chains, has fewer (see the experiment's
+file).
 """
 
 from collections.abc import Mapping

@@ -28,6 +28,8 @@ def cells(experiment: Experiment) -> pd.DataFrame:
         "norm of the covariance: Hamiltonian Monte Carlo": f"{norm['hmc']:.4f}",
         "norm of the covariance: Laplace": f"{norm['laplace']:.4f}",
         "distance Langevin to Hamiltonian Monte Carlo": f"{distance['langevin_hmc']:.4f}",
+        "the same, expected from the noise of both alone": f"{truth['expected_distance_langevin_hmc']:.4f}",
+        "bias of the Langevin step, expected from Laplace": f"{truth['step_bias']:.5f}",
         "distance Langevin to Laplace": f"{distance['langevin_laplace']:.4f}",
         "distance Hamiltonian Monte Carlo to Laplace": f"{distance['hmc_laplace']:.4f}",
         "Langevin states used, and independent ones they are worth at least": (

@@ -11,17 +11,46 @@ from hsivi.config import ROOT
 from hsivi.provenance import imported_files
 
 # What each layer may import, besides itself and the layers it names.  Nouns come first, the command line last.
-TORCH_FREE = {"config", "overall", "recipe", "record", "provenance", "layout", "methods", "reporting", "arrays", "rng"}
+TORCH_FREE = {
+    "config",
+    "data_config",
+    "experiment",
+    "moments",
+    "overall",
+    "summary",
+    "recipe",
+    "record",
+    "provenance",
+    "layout",
+    "methods",
+    "reporting",
+    "arrays",
+    "rng",
+}
 LAYERS = {
-    "nouns": ["noise", "rng", "gaussian", "schedule", "nn/stacked", "nn/score_mlp", "nn/unet", "score_model"],
-    "method": ["bridge", "hierarchy", "objective", "optimise", "recipe"],
-    "training": ["train", "pretrain", "checkpoint"],
+    "nouns": [
+        "noise",
+        "rng",
+        "gaussian",
+        "schedule",
+        "nn/stacked",
+        "nn/mlp",
+        "nn/score_mlp",
+        "nn/unet",
+        "score_model",
+        "target",
+    ],
+    "method": ["bridge", "hierarchy", "objective", "optimise", "recipe", "evidence", "mcmc", "laplace"],
+    "training": ["train", "sequential", "pretrain", "checkpoint", "langevin"],
 }
 FORBIDDEN = [
     ("objective", {"hierarchy", "bridge", "train", "schedule", "score_model"}, "an objective knows no layer loop"),
     ("hierarchy", {"bridge", "objective", "train"}, "the hierarchy knows no target"),
     ("bridge", {"nn/score_mlp", "nn/unet", "hierarchy", "train"}, "the bridge knows no network"),
     ("gaussian", {"hierarchy", "bridge", "train", "schedule"}, "a Gaussian knows nothing else"),
+    ("target", {"bridge", "hierarchy", "score_model", "problem"}, "a target does not know who leads to it"),
+    ("mcmc", {"target", "bridge", "hierarchy"}, "a chain knows no target"),
+    ("sequential", {"problem", "sampler", "data/__init__", "metrics/__init__", "target"}, "the trainer knows no data"),
     ("train", {"problem", "sampler", "data/__init__", "metrics/__init__"}, "the trainer knows no data"),
     ("problem", {"sampler", "stages/__init__"}, "a problem knows no sampler"),
 ]
@@ -65,6 +94,11 @@ def test_baselines_import_nouns_only(path: Path) -> None:
 def test_the_package_imports_neither_baselines_nor_reports(path: Path) -> None:
     text = path.read_text()
     assert "from baselines" not in text and "from reports" not in text
+
+
+def test_samples_do_not_depend_on_metrics() -> None:
+    """An edit of a metric draws no samples again."""
+    assert not [name for name in closure("stages/sample") if name.startswith("metrics")]
 
 
 def test_no_torch_where_none_is_needed() -> None:

@@ -36,6 +36,7 @@ def test_paper_recipes_are_appendix_e() -> None:
         assert (other.residual, other.ends_at_base, other.coordinates) == ("all_but_first", True, "raw")
         assert one.adam_betas == other.adam_betas == (0.9, 0.99)
         assert one.critic_updates == other.critic_updates == 1
+        assert one.critic == other.critic == ("f" if critic else "g"), "f is the network (eq. (4)); SIVI-LB has none"
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -89,7 +89,7 @@ def test_a_wrong_start_is_forgotten() -> None:
     data, found, n = ConditionedDiffusionData.simulate(2022), DATA.laplace, 4 * CHAINS
     values, directions = (each[..., [0, 150, 299]] for each in torch.linalg.eigh(found.covariance))
     data.__dict__["laplace"] = replace(found, mean=found.mean + 3 * directions @ values.sqrt())
-    draws, _ = data.hamiltonian(n, "wrong")
+    draws = data.draw(n, "wrong")
     left = (torch.from_numpy(draws) - found.mean).mean(0) @ directions / values.sqrt()
     assert left.abs().max() < 3 * 0.75**10 + 5 / n**0.5
 
@@ -97,10 +97,19 @@ def test_a_wrong_start_is_forgotten() -> None:
 def test_chains_are_long_enough() -> None:
     """Four times as many steps change neither means nor variances, each summed over all 300 points."""
     n = 6 * CHAINS
-    (short, accepted), (long, _) = DATA.hamiltonian(n, "short"), DATA.hamiltonian(n, "long", steps=40)
-    assert 0.7 < accepted < 0.95
+    blocks, acceptances = zip(*DATA.hamiltonian(n, "short"), strict=True)
+    short, long = np.concatenate(blocks), np.concatenate([x for x, _ in DATA.hamiltonian(n, "long", steps=40)])
+    assert 0.7 < np.concatenate(acceptances).mean() < 0.95
     variance = long.var(0)
     z = (short.mean(0) - long.mean(0)) / np.sqrt(2 * variance / n)
     # Neighbouring points correlate over some ten steps, so 300 squares are worth about 40 independent ones.
     assert abs(np.mean(z**2) - 1) < 5 * np.sqrt(2 / 40)
     assert abs(np.mean(short.var(0) / variance) - 1) < 5 * np.sqrt(4 / n / 40)
+
+
+def test_the_number_of_workers_changes_no_draw() -> None:
+    n = 2 * CHAINS + 7
+    alone, together = (list(DATA.hamiltonian(n, "workers", steps=2, workers=workers)) for workers in (1, 3))
+    assert [len(x) for x, _ in alone] == [CHAINS, CHAINS, 7]
+    for (x, acceptance), (y, probability) in zip(alone, together, strict=True):
+        assert np.array_equal(x, y) and np.array_equal(acceptance, probability)

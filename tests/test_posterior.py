@@ -13,7 +13,8 @@ from hsivi.checkpoint import Session
 from hsivi.config import ROOT
 from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
 from hsivi.data_config import PosteriorData
-from hsivi.metrics.posterior import PosteriorReference, effective_states, summarise
+from hsivi.metrics.posterior import PosteriorReference, effective_states
+from hsivi.summary import summarise
 
 TRUTH = np.diag([1.0, 4.0, 9.0])
 NAMES = ("covariance_frobenius", "covariance_frobenius_hmc", "mean_rmse", "variance_ratio")
@@ -55,7 +56,8 @@ def test_sets_are_averaged() -> None:
 
 def test_summary_is_of_all_samples() -> None:
     samples = np.random.default_rng(0).standard_normal((2, 3, 2500, 4)).astype(np.float32) + 5
-    found = summarise(samples)
+    found = summarise("moments", samples)
+    assert list(summarise("all", samples)) == ["samples"]
     assert found["samples"].shape == (2, 3, 2000, 4)
     assert found["mean"].shape == (2, 3, 4) and found["covariance"].shape == (2, 3, 4, 4)
     assert found["mean"].dtype == found["covariance"].dtype == np.float64
@@ -89,13 +91,22 @@ def test_built_reference(built: tuple[PosteriorReference, ConditionedDiffusionDa
     curve = facts["burn_in"]
     assert len(curve["iterations"]) == len(curve["variance_ratio"]) == len(curve["mean_rmse"])
     assert curve["variance_ratio"][0] > 1.5 and curve["mean_rmse"][0] > 0.5  # starts at the base
-    assert abs(curve["variance_ratio"][-1] - 1) < 0.05 and curve["mean_rmse"][-1] < 0.1
+    # The Hamiltonian draws know nothing of the chains; the chains' step adds about h / 4 of the curvature, a per cent.
+    noise = curve["noise"]
+    assert abs(curve["variance_ratio"][-1] - 1) < 5 * noise["variance_ratio"] + 0.01
+    assert 0.5 * noise["mean_rmse"] < curve["mean_rmse"][-1] < 2 * noise["mean_rmse"]
+    assert 0 < facts["step_bias"] < 0.02 * facts["norm"]["laplace"]
+    assert 0.3 < facts["distance"]["langevin_hmc"] / facts["expected_distance_langevin_hmc"] < 2
+
+
+def moments_of(data: ConditionedDiffusionData) -> dict[str, np.ndarray]:
+    return summarise("moments", data.draw(500, "x")[None, None].astype(np.float32))
 
 
 def test_restored_measures_the_same(built: tuple[PosteriorReference, ConditionedDiffusionData]) -> None:
     found, data = built
     restored = PosteriorReference.restore(found.arrays(), json.loads(json.dumps(found.metadata(), allow_nan=False)))
-    stored = {name: array[0] for name, array in summarise(data.draw(500, "x")[None, None].astype(np.float32)).items()}
+    stored = {name: array[0] for name, array in moments_of(data).items()}
     assert restored.measure(stored, 1) == found.measure(stored, 1)
     assert np.array_equal(restored.states, found.states)
     for measurement in found.measure(stored, 1):
@@ -106,12 +117,13 @@ def test_restored_measures_the_same(built: tuple[PosteriorReference, Conditioned
 def test_measuring_needs_no_torch() -> None:
     code = (
         "import sys, numpy as np\n"
-        "from hsivi.metrics.posterior import PosteriorReference, summarise\n"
+        "from hsivi.metrics.posterior import PosteriorReference\n"
+        "from hsivi.summary import summarise\n"
         "one, many = np.ones(3), np.eye(3)\n"
         "arrays = dict(mean=one, covariance=many, hmc_mean=one, hmc_covariance=many, states=many)\n"
         "names = ['covariance_frobenius', 'covariance_frobenius_hmc', 'mean_rmse', 'variance_ratio']\n"
         "facts = {'num_samples': 9, 'floor': {name: (1.0, 1.0) for name in names}}\n"
-        "stored = summarise(np.random.default_rng(0).standard_normal((1, 2, 9, 3)))\n"
+        "stored = summarise('moments', np.random.default_rng(0).standard_normal((1, 2, 9, 3)))\n"
         "PosteriorReference.restore(arrays, facts).measure({k: v[0] for k, v in stored.items()}, 0)\n"
         "print('torch' in sys.modules)"
     )

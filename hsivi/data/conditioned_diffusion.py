@@ -4,7 +4,8 @@ Its posterior is nearly Gaussian, so Hamiltonian Monte Carlo from the Laplace ap
 few steps.  What needs torch is imported where it is asked for: measuring samples needs numpy only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -103,18 +104,29 @@ class ConditionedDiffusionData:
 
     def draw(self, n: int, *key: int | str) -> Array:
         """Return n independent draws of the posterior, shape (n, d), that depend on ``key`` alone."""
-        return self.hamiltonian(n, *key)[0]
+        return np.concatenate([x for x, _ in self.hamiltonian(n, *key)])
 
-    def hamiltonian(self, n: int, *key: int | str, steps: int = HMC_STEPS) -> tuple[Array, float]:
-        """Return the last states of n independent chains, shape (n, d), and the mean probability of acceptance.
+    def hamiltonian(
+        self, n: int, *key: int | str, steps: int = HMC_STEPS, workers: int = 1
+    ) -> Iterator[tuple[Array, Array]]:
+        """Yield the last states of independent chains, n in all, in blocks of shape (at most CHAINS, d).
 
-        Every chain starts at its own draw of the Laplace approximation.  States are float32, whose rounding moves a
-        probability of acceptance by about 1e-4.
+        With each block comes every chain's mean probability of acceptance, shape (at most CHAINS,).  Every chain starts
+        at its own draw of the Laplace approximation.  States are float32, whose rounding moves a probability of
+        acceptance by about 1e-4.
+
+        Arguments:
+            n: number of chains.
+            key: what the draws depend on.
+            steps: length of each chain.
+            workers: blocks that run at the same time; draws do not depend on it.
         """
-        blocks = [self._chains(steps, *key, block) for block in range(-(-n // CHAINS))]
-        draws: Array = np.concatenate([x.numpy() for x, _ in blocks])[:n].astype(np.float64)
-        acceptance = np.concatenate([probability.numpy() for _, probability in blocks])[:n]
-        return draws, float(acceptance.mean())
+        assert self.laplace is not None  # found once, before threads ask for it
+        starts = range(0, n, CHAINS)
+        with ThreadPoolExecutor(workers) as pool:
+            blocks = pool.map(lambda start: self._chains(steps, *key, start // CHAINS), starts)
+            for start, (x, acceptance) in zip(starts, blocks, strict=True):
+                yield x.numpy()[: n - start].astype(np.float64), acceptance.numpy()[: n - start].astype(np.float64)
 
     def _chains(self, steps: int, *key: int | str) -> "tuple[Tensor, Tensor]":
         """Return states (CHAINS, d) and each chain's mean probability of acceptance (CHAINS,)."""

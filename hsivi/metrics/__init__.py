@@ -6,9 +6,6 @@ target itself take, measured when the reference is prepared.
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hsivi.data import Arrays, Dataset, TrainingDataset
 from hsivi.data_config import DataConfig
 from hsivi.record import Measurement
@@ -34,19 +31,11 @@ class Reference(Protocol):
         """Return all metrics of one run.
 
         Arguments:
-            stored: what `summarise` returned, of one run: ``samples`` of shape (sets, n, \\*event), and more for some.
+            stored: what `hsivi.summary.summarise` returned, of one run: ``samples`` of shape (sets, n, \\*event), and
+                for some targets moments.
             seed: seed of the run; target samples that a metric needs beside the reference depend on it.
         """
         ...
-
-
-def summarise(config: DataConfig, samples: NDArray[np.float32]) -> Arrays:
-    """Return what is stored of the samples of all runs, shape (seeds, sets, n, \\*event): all, or what metrics need."""
-    if config.kind == "posterior":
-        from hsivi.metrics.posterior import summarise as moments
-
-        return moments(samples)
-    return {"samples": samples}
 
 
 def prepare(config: DataConfig, dataset: Dataset, num_samples: int, session: "Session") -> Reference:

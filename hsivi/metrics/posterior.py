@@ -1,7 +1,7 @@
 """Metrics of samples of the conditioned diffusion's posterior: how far their moments are from the truth's.
 
 covariance_frobenius: Frobenius distance of the covariance to that of Langevin chains, as in Table 4.
-covariance_frobenius_hmc: the same with Hamiltonian Monte Carlo draws as the truth, which have no bias but more noise.
+covariance_frobenius_hmc: the same with Hamiltonian Monte Carlo draws as the truth, which have no bias of a step size.
 mean_rmse: root mean square over coordinates of the difference of means, in units of the truth's marginal standard
     deviation; the truth is the Langevin chains here and below.
 variance_ratio: mean over coordinates of the marginal variance over the truth's; one for the target, but for the bias
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hsivi.data import Arrays
 from hsivi.data_config import PosteriorData
 from hsivi.metrics.statistics import averages, floors
+from hsivi.moments import Moments
 from hsivi.record import Measurement
 
 if TYPE_CHECKING:  # measuring needs no torch
@@ -29,30 +30,6 @@ if TYPE_CHECKING:  # measuring needs no torch
     from hsivi.langevin import Langevin
 
 Array = NDArray[np.float64]
-STORED_SAMPLES = 2_000
-"""Samples of each set that are kept; the rest is in their moments."""
-
-
-def summarise(samples: NDArray[np.float32]) -> Arrays:
-    """Return what is stored of samples of shape (seeds, sets, n, d).
-
-    Returns:
-        ``samples``, the first of each set, and over all n ``mean`` (seeds, sets, d) and the unbiased ``covariance``
-        (seeds, sets, d, d), float64.
-    """
-    seeds, sets, _, dimension = samples.shape
-    moments = [_moments(points) for of_seed in samples for points in of_seed]
-    return {
-        "samples": samples[:, :, :STORED_SAMPLES],
-        "mean": np.reshape([mean for mean, _ in moments], (seeds, sets, dimension)),
-        "covariance": np.reshape([covariance for _, covariance in moments], (seeds, sets, dimension, dimension)),
-    }
-
-
-def _moments(points: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
-    """Return mean (d,) and unbiased covariance (d, d) of points (n, d)."""
-    points = points.astype(np.float64)
-    return points.mean(0), np.cov(points, rowvar=False)
 
 
 @dataclass(frozen=True)
@@ -82,14 +59,15 @@ class PosteriorReference:
         """Run the chains, check them, and measure the floors for sample sets of size ``num_samples``."""
         from hsivi.langevin import Langevin
 
-        langevin = Langevin(dataset.target, config)
+        langevin = Langevin(dataset.target, config, session.workers)
         session.train(langevin, langevin.blocks)
-        checks, acceptance = dataset.hamiltonian(config.check_draws, config.seed, "check")
-        truth = (langevin.moments.mean, langevin.moments.covariance, *_moments(checks), langevin.states)
+        draws = _Draws(dataset, session, config.check_draws + config.floor_pairs * num_samples)
+        check = draws.moments(config.check_draws, config.seed, "check")
+        acceptance = draws.accepted / draws.done
+        truth = (langevin.moments.mean, langevin.moments.covariance, check.mean, check.covariance, langevin.states)
         blank = cls(*truth, {"num_samples": num_samples})
-        draws = (dataset.draw(num_samples, config.seed, "floor", i) for i in range(config.floor_pairs))
-        values = [blank._evaluate(*_moments(draw)) for draw in draws]
-        floor = floors(values)
+        exact = [draws.moments(num_samples, config.seed, "floor", i) for i in range(config.floor_pairs)]
+        floor = floors([blank._evaluate(moments.mean, moments.covariance) for moments in exact])
         facts = {"num_samples": num_samples, "floor": dict(floor), "hmc_acceptance": acceptance}
         return cls(*truth, facts | _facts(blank, langevin, dataset))
 
@@ -123,7 +101,7 @@ class PosteriorReference:
         """Average every metric over the sample sets of one seed.
 
         Arguments:
-            stored: ``mean`` (sets, d) and ``covariance`` (sets, d, d) of `summarise`.
+            stored: ``mean`` (sets, d) and ``covariance`` (sets, d, d) of `hsivi.summary.summarise`.
             seed: seed of the run.
         """
         values = [self._evaluate(*moments) for moments in zip(stored["mean"], stored["covariance"], strict=True)]
@@ -139,6 +117,27 @@ class PosteriorReference:
         }
 
 
+class _Draws:
+    """Moments of draws of the posterior, in bounded memory, with progress over all of them."""
+
+    def __init__(self, dataset: "ConditionedDiffusionData", session: "Session", total: int) -> None:
+        from hsivi.checkpoint import Progress
+
+        self.dataset, self.workers, self.total = dataset, session.workers, total
+        self.progress = Progress(f"{session.label}: Hamiltonian Monte Carlo")
+        self.done, self.accepted = 0, 0.0
+
+    def moments(self, n: int, *key: int | str) -> Moments:
+        """Return the moments of n draws that depend on ``key``."""
+        (dimension,) = self.dataset.event_shape
+        moments = Moments.of(np.empty((0, dimension)))
+        for x, acceptance in self.dataset.hamiltonian(n, *key, workers=self.workers):
+            moments = moments.merge(Moments.of(x))
+            self.done, self.accepted = self.done + len(x), self.accepted + float(acceptance.sum())
+            self.progress.update(self.done, self.total)
+        return moments
+
+
 def _rmse(mean: Array, truth: Array, variance: Array) -> float:
     return float(np.sqrt(np.mean((mean - truth) ** 2 / variance)))
 
@@ -146,27 +145,47 @@ def _rmse(mean: Array, truth: Array, variance: Array) -> float:
 def _facts(reference: PosteriorReference, langevin: "Langevin", dataset: "ConditionedDiffusionData") -> dict[str, Any]:
     """Return facts for people: how the truths agree, how many draws they are worth, when burn-in was over."""
     config, laplace = langevin.config, dataset.laplace.covariance.numpy()
-    slowest = float(np.linalg.eigvalsh(np.linalg.inv(laplace))[0])
+    precision = np.linalg.inv(laplace)
+    slowest = float(np.linalg.eigvalsh(precision)[0])
+    effective = effective_states(config, slowest)
     covariances = {"langevin": reference.covariance, "hmc": reference.hmc_covariance, "laplace": laplace}
     pairs = [("langevin", "hmc"), ("langevin", "laplace"), ("hmc", "laplace")]
     trace, norm = np.trace(reference.hmc_covariance), np.linalg.norm(reference.hmc_covariance)
+    spread = float(np.sqrt(trace**2 + norm**2))
     means, variances = langevin.burn_in_curve()
-    truth = np.diag(reference.covariance)
+    truth = np.diag(reference.hmc_covariance)
+    biased = np.linalg.inv(precision - 0.25 * config.step_size * precision @ precision)
     return {
         "norm": {name: float(np.linalg.norm(covariance)) for name, covariance in covariances.items()},
         "distance": {f"{a}_{b}": float(np.linalg.norm(covariances[a] - covariances[b])) for a, b in pairs},
         "mean_rmse_langevin_hmc": _rmse(reference.hmc_mean, reference.mean, truth),
         # Frobenius distance between the covariance of n Gaussian draws and the truth, root mean square.
-        "expected_floor": float(np.sqrt((trace**2 + norm**2) / reference.facts["num_samples"])),
+        "expected_floor": spread / math.sqrt(reference.facts["num_samples"]),
+        "expected_distance_langevin_hmc": spread * math.sqrt(1 / effective + 1 / config.check_draws),
+        # Of a Gaussian with Laplace's precision A: (A - (h / 4) A^2)^{-1} against A^{-1}.
+        "step_bias": float(np.linalg.norm(biased - laplace)),
         "langevin_states": langevin.moments.count,
-        "langevin_effective_states": effective_states(config, slowest),
+        "langevin_effective_states": effective,
         "hmc_draws": config.check_draws,
         "relaxation_iterations": 2 / (config.step_size * slowest),
         "burn_in": {
             "iterations": langevin.watched_iterations,
             "variance_ratio": [float(np.mean(variance / truth)) for variance in variances],
-            "mean_rmse": [_rmse(mean, reference.mean, truth) for mean in means],
+            "mean_rmse": [_rmse(mean, reference.hmc_mean, truth) for mean in means],
+            "noise": _curve_noise(reference.hmc_covariance, config.chains, config.check_draws),
         },
+    }
+
+
+def _curve_noise(covariance: Array, chains: int, draws: int) -> dict[str, float]:
+    """Return what both curves of the burn-in show if only noise is left, of as many chains and of the draws."""
+    sd = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(sd, sd)
+    both = 1 / chains + 1 / draws
+    # The variance of the mean over coordinates of squared deviations is twice the mean of squared correlations.
+    return {
+        "variance_ratio": math.sqrt(2 * both * float(np.mean(correlation**2))),
+        "mean_rmse": math.sqrt(both),
     }
 
 

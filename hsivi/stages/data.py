@@ -11,4 +11,4 @@ def run(experiment: Experiment, dataset: str) -> None:
     watch, output = Stopwatch(), files(experiment, dataset).data
     prepared = prepare(experiment.data, dataset)
     save_arrays(output, prepared.arrays())
-    watch.note(output, dataset_command("data", experiment, dataset))
+    watch.note(output, dataset_command("data", experiment, dataset), seed=experiment.data.seed)

@@ -13,9 +13,7 @@ from hsivi.metrics import restore
 from hsivi.record import Measurement, Record, read_json, write_json
 from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, files, needed, open_dataset
-
-SUMMARY = ("samples", "mean", "covariance")
-"""What `hsivi.metrics.summarise` may store of the samples, a part a seed."""
+from hsivi.summary import ARRAYS
 
 
 def run(experiment: Experiment, cell: Cell) -> None:
@@ -57,20 +55,24 @@ def _measurements(experiment: Experiment, cell: Cell) -> list[Measurement]:
     bounds = {name: stored.pop(name) for name in list(stored) if name.startswith("elbo")}
     found = []
     for index, seed in enumerate(experiment.seeds):
-        own = {name: array[index] for name, array in stored.items() if name in SUMMARY}
+        own = {name: array[index] for name, array in stored.items() if name in ARRAYS}
         found += reference.measure(own, seed)
         found += [_mean(name, integrand[index], seed) for name, integrand in bounds.items()]
     return found
 
 
 def _mean(name: str, integrand: NDArray[Any], seed: int) -> Measurement:
-    """Return the average of a lower bound's integrand; its standard error is that of independent draws."""
+    """Return the average of a bound's integrand.
+
+    A bound with K auxiliaries has no standard error: its terms share the auxiliaries, so they are not independent.
+    """
     values = integrand.astype(np.float64)
+    independent = name == "elbo"
     return Measurement(
         seed=seed,
         metric=name,
         value=float(values.mean()),
-        standard_error=float(values.std(ddof=1) / np.sqrt(len(values))),
+        standard_error=float(values.std(ddof=1) / np.sqrt(len(values))) if independent else None,
         num_samples=len(values),
     )
 

@@ -3,19 +3,24 @@
 from hsivi import layout, provenance
 from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
+from hsivi.config import ROOT
 from hsivi.experiment import Experiment
 from hsivi.metrics import prepare
 from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, dataset_command, files, open_dataset
 
 
-def run(experiment: Experiment, dataset: str) -> None:
-    """Write the reference and its note."""
+def run(experiment: Experiment, dataset: str, workers: int = 1) -> None:
+    """Write the reference and its note; what can run in parallel uses up to ``workers`` threads."""
     watch, output = Stopwatch(), files(experiment, dataset).reference
-    identity = [settings.of_reference(experiment), provenance.code_digest(provenance.stage_file("reference"))]
-    session = Session(f"reference {dataset}", layout.scratch(output), provenance.digest(identity))
+    identity = [
+        settings.of_truth(experiment),
+        provenance.code_digest(ROOT / "hsivi" / "langevin.py"),
+        provenance.file_digest(files(experiment, dataset).data),
+    ]
+    session = Session(f"reference {dataset}", layout.scratch(output), provenance.digest(identity), workers=workers)
     reference = prepare(experiment.data, open_dataset(experiment, dataset), experiment.num_samples, session)
     metadata = reference.metadata()
     save_arrays(output, reference.arrays(), metadata)
-    watch.note(output, dataset_command("reference", experiment, dataset), metadata=metadata)
-    session.close()
+    # The finished chains stay in the scratch folder: a new metric or sample size does not cost hours of chains.
+    watch.note(output, dataset_command("reference", experiment, dataset), seed=experiment.data.seed, metadata=metadata)

@@ -13,14 +13,15 @@ from torch import Tensor
 from hsivi import methods
 from hsivi.arrays import load_arrays, save_arrays
 from hsivi.checkpoint import Progress
+from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.metrics import summarise
 from hsivi.noise import SampleNoise
 from hsivi.problem import Problem, compute_device, device_name
 from hsivi.sampler import State, draw, skip_reason
 from hsivi.stages.cell import OpenCell, open_cell
 from hsivi.stages.common import Stopwatch
+from hsivi.summary import Kind, summarise
 
 TRAJECTORY = 2_000
 """Samples of the first seed whose whole path is kept."""
@@ -58,6 +59,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
 def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the arrays to store, and the evaluations a sample and the seconds that drawing took."""
     states, nfe, seconds = _states(experiment, opened), 0, 0.0
+    kind: Kind = "moments" if experiment.data.kind == "posterior" else "all"
     arrays: dict[str, NDArray[Any]] = {}
     parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
     sets = methods.sample_sets(experiment, opened.cell.label, opened.cell.nfe)
@@ -72,7 +74,7 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
         seconds += time.perf_counter() - begin
         nfe = max(nfe, run_.nfe)
         drawn = run_.x.float().numpy().reshape(1, sets, experiment.num_samples, *run_.x.shape[1:])
-        summary = summarise(experiment.data, drawn) | _elbo(opened, seed, state)
+        summary = summarise(kind, drawn) | _elbo(opened, seed, state)
         for name, part in summary.items():
             parts[name].append(part)
         if kept:
@@ -105,6 +107,10 @@ def _elbo(opened: OpenCell, seed: int, state: State) -> dict[str, NDArray[Any]]:
         return {}
     noise = SampleNoise(seed, 0, ELBO_SAMPLES, opened.problem.event_shape, device=compute_device())
     found = bounds(opened.problem, opened.config, noise, state)
+    if wrong := [name for name in found if not name.startswith("elbo")]:
+        raise ConfigError(
+            f"{opened.baseline.TITLE}: got a lower bound named {wrong[0]!r}, expected 'elbo' or 'elbo_k<K>'; rename it"
+        )
     return {name: integrand.cpu().numpy()[None] for name, integrand in found.items()}
 
 

@@ -40,6 +40,13 @@ def of_reference(experiment: Experiment) -> str:
     return provenance.digest([data, experiment.num_samples])
 
 
+def of_truth(experiment: Experiment) -> str:
+    """Return the digest of what decides the long part of a reference, the chains of a posterior's ground truth."""
+    return provenance.digest(
+        experiment.data.model_dump(mode="json", exclude={"datasets", "check_draws", "floor_pairs"})
+    )
+
+
 def of_fit(experiment: Experiment, cell: Cell) -> str:
     """Return the digest of what decides what a cell learns."""
     grid = methods.time_grid_name(experiment, cell.label, cell.nfe)
