@@ -47,12 +47,12 @@ def margins(scale: str) -> list[str]:
 def modes(experiment: Experiment) -> list[str]:
     """Return in how many seeds each method with layers finds all modes of the mixture."""
     counts = [
-        f"{title(experiment, record.label)} in {complete(record)}"
+        f"{title(experiment, record.label)} {complete(record)}"
         for record in records([experiment])
         if record.nfe and record.status == "ok"
     ]
     low, high = WEIGHTS
-    return [f"{experiment.title}: all {MODES} modes with weights in [{low}, {high}]: {', '.join(counts)} seeds"]
+    return [f"{experiment.title}: seeds with all {MODES} modes at weights in [{low}, {high}]: {'; '.join(counts)}"]
 
 
 def layers(experiment: Experiment) -> list[str]:
@@ -69,7 +69,8 @@ def layers(experiment: Experiment) -> list[str]:
         counts = ", ".join(map(str, budgets))
         outcome = _compare(numbers.loc[(label, budgets[-1])], numbers.loc[(label, budgets[0])])
         sentences.append(
-            f"{title(experiment, label)}: covariance error {values} at T = {counts}; the last is {outcome} the first"
+            f"{experiment.title}: {title(experiment, label)} has covariance error {values} at T = {counts}; "
+            f"the last is {outcome} the first"
         )
     controls = [
         f"{title(experiment, label)} {numbers.loc[(label, nfe)]['mean']:.4f}" for label, nfe in numbers.index if not nfe

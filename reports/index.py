@@ -53,7 +53,7 @@ def _part(
     own = [report for report in shown if report.experiment == (experiment.name if experiment else None)]
     return {
         "name": f"part-{experiment.name}" if experiment else "part-all",
-        "title": experiment.title if experiment else "All data sets",
+        "title": experiment.title if experiment else "Samplers on all data sets",
         "source": experiment.source if experiment else "",
         "tables": [_table(r, scale, experiments) for r in own if r.files[0].endswith(".csv")],
         "figures": [_figure(r, scale, experiments) for r in own if r.files[0].endswith(".png")],

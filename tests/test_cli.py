@@ -1,5 +1,6 @@
 """The command line, called in-process with lists of arguments: bad input is one line and exit status 2."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from hsivi.__main__ import METRICS, main
 from hsivi.arrays import save_arrays
+from hsivi.stages import reference
 
 PLACE = ["--scale", "smoke", "--experiment", "toy2d", "--dataset", "moons"]
 CELL = [*PLACE, "--method", "ddim", "--nfe", "5"]
@@ -88,3 +90,13 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in text
     for metrics in METRICS.values():
         assert all(metric in text for metric in metrics)
+
+
+def test_threads_of_a_reference_are_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks run side by side, but numerical libraries keep to one thread: results must not depend on the cores."""
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(
+        reference, "run", lambda *given: seen.update(workers=given[2], threads=os.environ["OMP_NUM_THREADS"])
+    )
+    assert main(["reference", *PLACE, "--threads", "2"]) == 0
+    assert seen == {"workers": 2, "threads": "1"}

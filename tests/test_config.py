@@ -102,10 +102,27 @@ def test_settings_of_cells_are_checked_before_anything_runs() -> None:
     for method, words in (
         ({"config": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
         ({"nfe": (7,)}, "no grid for NFE 7"),
+        ({"nfe": (0,)}, "hsivi_sm: got a budget of 0, expected at least 1"),
+        ({"config": {"iterations": -3}}, "hsivi_sm: iterations: got -3"),
+        ({"title": "DDIM"}, "got the title 'DDIM' for (ddim and hsivi_sm|hsivi_sm and ddim)"),
     ):
         broken = good.methods["hsivi_sm"].model_copy(update=method)
-        with pytest.raises(ConfigError, match=words):
+        with pytest.raises(ConfigError, match=words) as caught:
             methods.check(good.model_copy(update={"methods": {**good.methods, "hsivi_sm": broken}}))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_method_with_a_fixed_budget_takes_no_other() -> None:
+    mixture = load_experiment("mixture", "quick")
+    methods.check_budget(mixture, "uivi", 1)
+    with pytest.raises(ConfigError, match="uivi: got a budget of 3, expected one of 1"):
+        methods.check_budget(mixture, "uivi", 3)
+
+
+def test_a_method_of_another_task_is_refused() -> None:
+    mixture = load_experiment("mixture", "quick")
+    with pytest.raises(ConfigError, match="got baseline 'ddim' for diffusion, expected one for inference"):
+        methods.rows(mixture.model_copy(update={"methods": {"ddim": mixture.methods["uivi"].model_copy()}}))
 
 
 def test_text_that_is_not_yaml(tmp_path: Path) -> None:
