@@ -46,9 +46,9 @@ rule reference:
         layout.note(DATASET.reference),
     log:
         f"{LOGS}/reference/{{experiment}}/{{dataset}}.log",
-    threads: reference_threads
     conda:
         "../../environment.yml"
+    threads: reference_threads
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("reference")),
