@@ -1,5 +1,7 @@
 """The Langevin ground truth: its step, its moments, and that neither threads nor interruptions change it."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 
 from hsivi import langevin
 from hsivi.checkpoint import Session
+from hsivi.config import ROOT
 from hsivi.data_config import PosteriorData
 from hsivi.langevin import Langevin, LangevinBlock, Moments
 from hsivi.mcmc import langevin_step
@@ -149,7 +152,28 @@ def test_the_chains_find_the_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (np.abs(means[0] - Y) < 0.01).all()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the numbers overflow, which is the point
 def test_too_large_a_step_is_one_line() -> None:
     with pytest.raises(ValueError, match=r"expected step_size 0\.1 to be small enough; lower it") as caught:
         run(step_size=0.1, burn_in=200)
     assert "\n" not in str(caught.value)
+
+
+def test_a_hundred_thousand_chains_fit_in_two_gigabytes() -> None:
+    """Paper's number of chains, with few iterations: memory is that of a block, whatever their number."""
+    code = (
+        "import resource\n"
+        "from hsivi.data.conditioned_diffusion import ConditionedDiffusionData\n"
+        "from hsivi.data_config import PosteriorData\n"
+        "from hsivi.langevin import Langevin\n"
+        "config = PosteriorData(kind='posterior', datasets=['conditioned_diffusion'], seed=1, chains=100_000,\n"
+        "                       burn_in=2, step_size=1e-4, check_draws=1_000, floor_pairs=2)\n"
+        "chains = Langevin(ConditionedDiffusionData.simulate(1).target, config, 2)\n"
+        "while chains.iteration < chains.blocks:\n"
+        "    chains.step()\n"
+        "print(chains.moments.count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    count, kibibytes = map(int, done.stdout.split())
+    assert count == 100_000
+    assert kibibytes < 2 * 2**20
