@@ -15,7 +15,6 @@ from torch import Tensor
 
 from hsivi.noise import SampleNoise
 from hsivi.problem import Problem
-from hsivi.schedule import sigma
 
 TITLE = "DDPM"
 CITATION = "ho2020denoising"
@@ -36,7 +35,7 @@ def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str
     """Yield x_{T-1}, ..., x_0."""
     levels = problem.grid
     alpha_bar = problem.schedule.alpha_bar(levels).tolist()
-    variance = sigma(problem.schedule, levels).square().tolist()
+    variance = problem.schedule.sigma(levels).square().tolist()
     x = noise.prior()
     for t in reversed(range(problem.nfe)):
         x0 = problem.score_model.denoised(x, levels[t + 1])

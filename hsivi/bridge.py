@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from hsivi.gaussian import DiagonalGaussian
-from hsivi.schedule import sigma
 from hsivi.score_model import ScoreModel
 from hsivi.target import Target
 
@@ -48,7 +47,7 @@ class DiffusionBridge:
 
     def noise_variance(self) -> Tensor:
         """Return 1 - alpha_bar(s_t) for t = 0..T-1, shape (T,): the weight beta(t) of eq. (10) at power one."""
-        return sigma(self.score_model.schedule, self.levels[:-1]).square()
+        return self.score_model.schedule.sigma(self.levels[:-1]).square()
 
 
 @dataclass(frozen=True)

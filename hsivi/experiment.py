@@ -8,8 +8,23 @@ from pydantic import Field, model_validator
 from hsivi.data_config import KNOWN_DATASETS, TARGETS, DataConfig
 from hsivi.recipe import Count, Frozen, PretrainRecipe
 
-TIME_GRIDS = {"quadratic": ("hsivi", "full"), "linear_beta": ("hsivi", "ddim_quad", "full")}
-"""Names of `hsivi.schedule.Schedule.time_grid`, here so that a misspelt one is found before anything runs."""
+_ANY_SCHEDULE = (
+    *("hsivi", "full", "time_uniform", "logsnr", "fast_logsnr"),
+    *("var_quadratic", "var_linear", "var_quadratic_uncapped", "var_linear_uncapped"),
+)
+TIME_GRIDS = {
+    "quadratic": _ANY_SCHEDULE,
+    "linear_beta": (
+        *_ANY_SCHEDULE,
+        "ddim_quad_floor",
+        "quad_round",
+        "uniform",
+        "ends_included",
+        "linear_floor",
+        "iddim",
+    ),
+}
+"""Names of `hsivi.time_grid.grids`, here so that a misspelt one is found before anything runs."""
 
 
 Task = Literal["diffusion", "inference"]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.nn.mlp import MLP
-from hsivi.schedule import Schedule, sigma
+from hsivi.schedule import Schedule
 from hsivi.score_model import NetworkScoreModel, ScoreModel
 
 StepNoise = Callable[[int], Tensor]
@@ -34,7 +34,7 @@ class DDIMCoefficients:
 
     def __init__(self, schedule: Schedule, levels: Tensor, eta: float) -> None:
         s = levels.double()
-        alpha_bar, noise_std = schedule.alpha_bar(s), sigma(schedule, s)
+        alpha_bar, noise_std = schedule.alpha_bar(s), schedule.sigma(s)
         ratio = alpha_bar[1:] / alpha_bar[:-1]
         std = eta * noise_std[:-1] / noise_std[1:] * (1 - ratio).sqrt()
         self.x_scale = ratio.rsqrt()

@@ -13,7 +13,6 @@ from torch import Tensor
 from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import PretrainRecipe
 from hsivi.rng import generator
-from hsivi.schedule import sigma
 from hsivi.score_model import NetworkScoreModel
 
 
@@ -63,7 +62,7 @@ class Pretrainer:
         clean = self.data[rows.to(self.data.device)]
         noise = torch.from_numpy(rng.standard_normal(clean.shape, "float32")).to(clean)
         expand = self.score_model.expand
-        noisy = expand(schedule.alpha_bar(s).sqrt()) * clean + expand(sigma(schedule, s)) * noise
+        noisy = expand(schedule.alpha_bar(s).sqrt()) * clean + expand(schedule.sigma(s)) * noise
         error = self.score_model.noise(noisy[None], s)[0] - noise
         loss = error.square().flatten(2).sum(2).mean()
         if not loss.isfinite():

@@ -57,12 +57,14 @@ class Problem(Budget):
 
     Attributes:
         teacher: the pre-trained score model as a stack of one, for methods that train; inputs (R, \\*batch, \\*event).
-        levels: times s_0 < ... < s_T of the grid, float64; None where the budget is zero.
+        levels: times s_0 <= ... <= s_T of the grid, float64; None where the budget is zero.
+        training_draw: returns n points that a method may learn from for a key; by default `draw`.
         score_model: the pre-trained score model for sampling, counted; inputs (\\*batch, \\*event).
     """
 
     teacher: ScoreModel
     levels: Tensor | None
+    training_draw: Callable[..., Tensor] | None = None
     score_model: ScoreModel = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,12 +1,11 @@
-"""Noise schedules of variance-preserving diffusions, and the time grids that cut them into T steps.
+"""Noise schedules of variance-preserving diffusions.
 
 Notation: ``s`` is diffusion time, ``alpha_bar(s)`` the paper's alpha(s), a variance, and
 ``sigma(s)^2 = 1 - alpha_bar(s)``, so that u_s | u_0 ~ N(sqrt(alpha_bar) u_0, sigma^2 I)  (HSIVI, section 4.2).
-A grid for T function evaluations has T + 1 increasing times s_0, ..., s_T; layer t maps x_{t+1} (level s_{t+1})
-to x_t (level s_t), and x_T ~ N(0, I) is taken to be a sample of level s_T.
+`hsivi.time_grid` cuts a schedule into T steps.
 """
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -18,12 +17,31 @@ from torch import Tensor
 class Schedule(Protocol):
     """A noise schedule: ``alpha_bar`` decreases from one as ``s`` grows."""
 
+    @property
+    def clean(self) -> float:
+        """Time of clean data, where alpha_bar is one."""
+        ...
+
+    @property
+    def lowest(self) -> float:
+        """The lowest noisy level, where samplers stop that cannot go to clean data."""
+        ...
+
+    @property
+    def highest(self) -> float:
+        """The level that N(0, I) stands in for."""
+        ...
+
     def alpha_bar(self, s: Tensor) -> Tensor:
         """Return the signal variance at times ``s``, with the shape of ``s``."""
         ...
 
     def sigma(self, s: Tensor) -> Tensor:
         """Return sqrt(1 - alpha_bar(s)), exact where it is small, with the shape of ``s``."""
+        ...
+
+    def level(self, alpha_bar: Tensor) -> Tensor:
+        """Return the real-valued times of float64 signal variances: the inverse of `alpha_bar`."""
         ...
 
     def network_time(self, s: Tensor) -> Tensor:
@@ -34,27 +52,10 @@ class Schedule(Protocol):
         """Map uniform numbers in [0, 1) to the discrete times on which the score model is trained."""
         ...
 
-    def time_grid(self, name: str, num_steps: int) -> Tensor:
-        """Return the named grid s_0 < ... < s_T as a float64 tensor of shape (num_steps + 1,).
 
-        Raises:
-            ValueError: the schedule has no grid of that name, or the number of steps does not fit it.
-        """
-        ...
-
-
-def sigma(schedule: Schedule, s: Tensor) -> Tensor:
-    """Return ``schedule.sigma(s)``."""
-    return schedule.sigma(s)
-
-
-def _require_steps(num_steps: int) -> None:
-    if num_steps < 1:
-        raise ValueError(f"time grid: got {num_steps} steps, expected at least 1; give a positive NFE")
-
-
-def _unknown_grid(name: str, known: Mapping[str, object]) -> ValueError:
-    return ValueError(f"time grid: got {name!r}, expected one of {', '.join(sorted(known))}; choose a listed name")
+def half_log_snr(schedule: Schedule, s: Tensor) -> Tensor:
+    """Return lambda(s) = log(sqrt(alpha_bar) / sigma), half the log signal-to-noise ratio; infinite for clean data."""
+    return 0.5 * schedule.alpha_bar(s).log() - schedule.sigma(s).log()
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,17 @@ class QuadraticSchedule:
     s_min: float = 0.01
     s_max: float = 0.8**0.5
     embedding_scale: float = 1000.0
+    clean: float = field(default=0.0, init=False)
+
+    @property
+    def lowest(self) -> float:
+        """The paper's lowest level."""
+        return self.s_min
+
+    @property
+    def highest(self) -> float:
+        """The paper's level of the prior."""
+        return self.s_max
 
     def alpha_bar(self, s: Tensor) -> Tensor:
         """Return 1 - s^2."""
@@ -81,6 +93,10 @@ class QuadraticSchedule:
         """Return s itself: in float32, sqrt(1 - (1 - s^2)) would be off by 0.7 per cent at s = 0.001."""
         return s
 
+    def level(self, alpha_bar: Tensor) -> Tensor:
+        """Return sqrt(1 - alpha_bar)."""
+        return (1 - alpha_bar).sqrt()
+
     def network_time(self, s: Tensor) -> Tensor:
         """Return the scaled noise variance, which is what EmbT of the paper's network embeds."""
         return self.embedding_scale * s.square()
@@ -89,24 +105,13 @@ class QuadraticSchedule:
         """Map u in [0, 1) to i / num_levels, i = 1..num_levels."""
         return ((u * self.num_levels).floor() + 1) / self.num_levels
 
-    def time_grid(self, name: str, num_steps: int) -> Tensor:
-        """Return one of the grids ``hsivi`` and ``full``; see `Schedule.time_grid`.
-
-        ``hsivi`` is s_t = s_min + (s_max - s_min) t / T, whose end point makes N(0, I) a fair stand-in for
-        standardised data.  ``full`` runs to s = 0.999, the last training level at which x_0 is still defined.
-        """
-        _require_steps(num_steps)
-        ends = {"hsivi": self.s_max, "full": 1 - 1 / self.num_levels}
-        if name not in ends:
-            raise _unknown_grid(name, ends)
-        return torch.linspace(self.s_min, ends[name], num_steps + 1, dtype=torch.float64)
-
 
 @dataclass(frozen=True)
 class LinearBetaSchedule:
     """alpha_bar(s) = prod_{j <= s} (1 - beta_j) with beta linear in j = 0..num_levels - 1  (Ho et al., 2020).
 
-    Times are level indices; index -1 stands for clean data (alpha_bar = 1).
+    Times are level indices; index -1 stands for clean data (alpha_bar = 1).  Between whole indices the product is
+    continued by the Gamma function (Kong and Ping, 2021, appendix B), for methods that step between trained levels.
 
     Attributes:
         beta_min: first beta.
@@ -117,9 +122,16 @@ class LinearBetaSchedule:
     beta_min: float = 1e-4
     beta_max: float = 0.02
     num_levels: int = 1000
+    clean: float = field(default=-1.0, init=False)
+    lowest: float = field(default=0.0, init=False)
     _tables: dict[tuple[str, torch.dtype, torch.device], Tensor] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def highest(self) -> float:
+        """The last index."""
+        return float(self.num_levels - 1)
 
     @cached_property
     def alpha_bars(self) -> Tensor:
@@ -128,12 +140,38 @@ class LinearBetaSchedule:
         return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)])
 
     def alpha_bar(self, s: Tensor) -> Tensor:
-        """Return the cumulative product at integer indices ``s`` (any dtype holding whole numbers >= -1)."""
-        return self._look_up("alpha_bar", self.alpha_bars, s)
+        """Return the product up to ``s`` in [-1, num_levels - 1]."""
+        whole = self._look_up("alpha_bar", self.alpha_bars, s)
+        return whole if not s.is_floating_point() else whole.where(s == s.floor(), self._log_product(s).exp().to(s))
 
     def sigma(self, s: Tensor) -> Tensor:
         """Return sqrt(1 - alpha_bar), rounded once from float64."""
-        return self._look_up("sigma", (1 - self.alpha_bars).sqrt(), s)
+        whole = self._look_up("sigma", (1 - self.alpha_bars).sqrt(), s)
+        if not s.is_floating_point():
+            return whole
+        return whole.where(s == s.floor(), torch.expm1(self._log_product(s)).neg().sqrt().to(s))
+
+    def level(self, alpha_bar: Tensor) -> Tensor:
+        """Return real-valued indices, by bisection between the neighbouring whole ones.
+
+        Raises:
+            ValueError: a variance lies outside the schedule's.
+        """
+        table = self.alpha_bars
+        if ((alpha_bar < table[-1]) | (alpha_bar > 1)).any():
+            raise ValueError(
+                f"level: got signal variances from {alpha_bar.min():.3g} to {alpha_bar.max():.3g}, expected them in "
+                f"[{table[-1]:.3g}, 1]; choose levels of the schedule"
+            )
+        above = torch.searchsorted(-table, -alpha_bar.double())  # the first index that is at least as noisy
+        upper = above.double() - 1
+        exact, lower = table[above] == alpha_bar, upper - 1
+        found = upper.clone()
+        for _ in range(60):
+            middle = (lower + found) / 2
+            noisier = self._log_product(middle) < alpha_bar.log()
+            found, lower = torch.where(noisier, middle, found), torch.where(noisier, lower, middle)
+        return torch.where(exact, upper, found)
 
     def _look_up(self, name: str, table: Tensor, s: Tensor) -> Tensor:
         dtype = s.dtype if s.is_floating_point() else torch.get_default_dtype()
@@ -142,6 +180,12 @@ class LinearBetaSchedule:
             self._tables[key] = table.to(dtype=dtype, device=s.device)
         return self._tables[key][s.long() + 1]
 
+    def _log_product(self, s: Tensor) -> Tensor:
+        """Return log alpha_bar at real ``s``: D^(s+1) Gamma(b + 1) / Gamma(b - s) with D the step of beta."""
+        slope = (self.beta_max - self.beta_min) / (self.num_levels - 1)
+        b = (1 - self.beta_min) / slope
+        return (s.double() + 1) * math.log(slope) + math.lgamma(b + 1) - torch.lgamma(b - s.double())
+
     def network_time(self, s: Tensor) -> Tensor:
         """Return the level index itself."""
         return s
@@ -149,33 +193,3 @@ class LinearBetaSchedule:
     def training_times(self, u: Tensor) -> Tensor:
         """Map u in [0, 1) to an index 0..num_levels - 1."""
         return (u * self.num_levels).floor()
-
-    def time_grid(self, name: str, num_steps: int) -> Tensor:
-        """Return one of the grids ``hsivi``, ``ddim_quad`` and ``full``; see `Schedule.time_grid`.
-
-        ``hsivi`` is round(linspace(0, sqrt(0.8 N), T + 1)^2) and ends at index 0 (equal to the paper's floor form
-        for T = 5 and 10).  ``ddim_quad`` is DDIM's floor(linspace(0, sqrt(0.8 N), T)^2) followed by a jump to
-        clean data.  ``full`` is every index, so it needs T = num_levels.
-        """
-        _require_steps(num_steps)
-        end = (0.8 * self.num_levels) ** 0.5
-        grids = {
-            "hsivi": lambda: torch.linspace(0, end, num_steps + 1, dtype=torch.float64).square().round(),
-            "ddim_quad": lambda: self._with_clean(
-                torch.linspace(0, end, max(num_steps, 2), dtype=torch.float64).square().add(1e-9).floor()
-            ),
-            "full": lambda: self._with_clean(torch.arange(self.num_levels, dtype=torch.float64)),
-        }
-        if name not in grids:
-            raise _unknown_grid(name, grids)
-        grid = grids[name]()
-        if len(grid) != num_steps + 1 or len(grid.unique()) != len(grid):
-            raise ValueError(
-                f"time grid {name!r}: got {num_steps} steps, which does not give that many distinct levels of "
-                f"{self.num_levels}; use another NFE or another grid"
-            )
-        return grid
-
-    @staticmethod
-    def _with_clean(times: Tensor) -> Tensor:
-        return torch.cat([times.new_full((1,), -1), times])

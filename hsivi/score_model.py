@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hsivi.nn.stacked import ReplicaStack
-from hsivi.schedule import Schedule, sigma
+from hsivi.schedule import Schedule
 
 Prediction = Literal["noise", "score"]
 
@@ -36,11 +36,11 @@ class ScoreModel(ABC):
 
     def score(self, x: Tensor, s: Tensor) -> Tensor:
         """Return grad_x log p_s(x) with the shape of ``x``."""
-        return -self.noise(x, s) / self.expand(sigma(self.schedule, s)).to(x)
+        return -self.noise(x, s) / self.expand(self.schedule.sigma(s)).to(x)
 
     def denoised(self, x: Tensor, s: Tensor) -> Tensor:
         """Return E[u_0 | u_s = x] with the shape of ``x``."""
-        noise_std = self.expand(sigma(self.schedule, s)).to(x)
+        noise_std = self.expand(self.schedule.sigma(s)).to(x)
         return (x - noise_std * self.noise(x, s)) / self.expand(self.schedule.alpha_bar(s).sqrt()).to(x)
 
     def expand(self, per_sample: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class NetworkScoreModel(ScoreModel):
         output: Tensor = self.network(x, self.schedule.network_time(s).to(x))
         if self.predicts == "noise" and self.finest_scale == 0:
             return output
-        noise_std = sigma(self.schedule, s)
+        noise_std = self.schedule.sigma(s)
         factor = -noise_std if self.predicts == "score" else noise_std * (noise_std**2 + self.finest_scale**2).rsqrt()
         return output * self.expand(factor).to(x)
 
@@ -163,7 +163,7 @@ class GaussianMixtureScoreModel(ScoreModel):
         self.weights = weights
 
     def noise(self, x: Tensor, s: Tensor) -> Tensor:
-        return -self.score(x, s) * self.expand(sigma(self.schedule, s))
+        return -self.score(x, s) * self.expand(self.schedule.sigma(s))
 
     def score(self, x: Tensor, s: Tensor) -> Tensor:
         alpha_bar = self.schedule.alpha_bar(s)[..., None]

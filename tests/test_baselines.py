@@ -19,6 +19,7 @@ from hsivi.recipe import Recipe
 from hsivi.sampler import draw, fit, load_baseline, make_config, skip_reason
 from hsivi.schedule import QuadraticSchedule
 from hsivi.score_model import BudgetExceeded, NetworkScoreModel
+from hsivi.time_grid import time_grid
 
 METHODS = [name for name, path in method_files().items() if "diffusion" in describe(path).tasks]
 TINY = {"iterations": 3, "batch": 8, "critic_batch": 8, "critic_updates": 2, "eta": 1.0, "ema": 0.9}
@@ -73,7 +74,7 @@ class Target:
 
     def problem(self, nfe: int, grid: str = "full", dtype: torch.dtype = torch.float32) -> Problem:
         network = GaussianNetwork(self.mean.to(dtype), self.variance.to(dtype)).requires_grad_(False)
-        levels = QuadraticSchedule().time_grid(grid, nfe) if nfe else None
+        levels = time_grid(QuadraticSchedule(), grid, nfe) if nfe else None
         teacher = NetworkScoreModel(network, QuadraticSchedule())
         return Problem(nfe, tuple(self.mean.shape), self.draw, teacher=teacher, levels=levels)
 

@@ -12,6 +12,7 @@ from hsivi.hierarchy import DDIMCoefficients, DDIMHierarchy
 from hsivi.noise import SampleNoise
 from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule
 from hsivi.score_model import GaussianMixtureScoreModel, NetworkScoreModel
+from hsivi.time_grid import time_grid
 from tests.oracles import MEANS, VARIANCES, WEIGHTS, AffineNoise, NoisedGaussian, assert_mean, ddim_map, ddim_moments
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -46,13 +47,13 @@ def hierarchy(schedule, levels, eta, model=None) -> DDIMHierarchy:
     ],
 )
 def test_standard_deviations_of_the_toy_layers(steps, numbers):
-    levels = TOY.time_grid("hsivi", steps)
+    levels = time_grid(TOY, "hsivi", steps)
     std = hierarchy(TOY, levels, 1.0).std
     torch.testing.assert_close(std, torch.tensor(numbers), rtol=0, atol=5.1e-6)  # five decimals of exact arithmetic
 
 
 def test_standard_deviations_of_the_image_layers():
-    levels = IMAGE.time_grid("hsivi", 5)
+    levels = time_grid(IMAGE, "hsivi", 5)
     ratio = hierarchy(IMAGE, levels, 0.2).std / (1 - IMAGE.alpha_bar(levels[:-1])).sqrt()
     torch.testing.assert_close(ratio, torch.tensor([0.199, 0.193, 0.185, 0.190, 0.198]), rtol=0, atol=5.1e-4)
 
@@ -60,7 +61,7 @@ def test_standard_deviations_of_the_image_layers():
 @given(st.floats(0.01, 1.0), st.integers(1, 12), st.booleans())
 def test_coefficients_are_the_formula(eta, steps, image):
     schedule = IMAGE if image else TOY
-    levels = schedule.time_grid("hsivi", steps)
+    levels = time_grid(schedule, "hsivi", steps)
     alpha_bar = schedule.alpha_bar(levels)
     coefficients = DDIMCoefficients(schedule, levels, eta)
     for t in range(steps):
@@ -73,13 +74,13 @@ def test_coefficients_are_the_formula(eta, steps, image):
         torch.testing.assert_close(coefficients.std[t], std, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("grid", ["ddim_quad", "hsivi"])
+@pytest.mark.parametrize("grid", ["ddim_quad_floor", "hsivi"])
 @pytest.mark.parametrize("eta", [0.5, 1.0])
 def test_layers_are_the_ddim_scheduler(grid, eta):
     chain, x = run_hierarchy(grid, eta)
     levels, scheduler = respaced(DDIMScheduler, grid, set_alpha_to_one=True)
     for t, ours in chain:
-        index = t if grid == "ddim_quad" else t + 1  # scheduler step that starts at level t + 1
+        index = t if grid == "ddim_quad_floor" else t + 1  # scheduler step that starts at level t + 1
         eps = Exact()(x, levels[t + 1])
         x = scheduler.step(eps, index, x, eta=eta, variance_noise=noise()(t)).prev_sample
         torch.testing.assert_close(ours, x, rtol=1e-10, atol=1e-10)
@@ -99,15 +100,15 @@ def noise():
 
 
 def run_hierarchy(grid: str, eta: float):
-    model = hierarchy(IMAGE, IMAGE.time_grid(grid, 5), eta)
+    model = hierarchy(IMAGE, time_grid(IMAGE, grid, 5), eta)
     x = SampleNoise(0, 0, 50, (2,), torch.float64).prior()[None]
     return zip(reversed(range(5)), model.propagate(x, 5, 0, noise()), strict=True), x
 
 
 def respaced(scheduler_class, grid: str, **options):
     """A scheduler whose training levels are our grid: diffusers has no custom time steps for DDIM."""
-    levels = IMAGE.time_grid(grid, 5)
-    kept = levels[1:] if grid == "ddim_quad" else levels  # its last step always ends at clean data
+    levels = time_grid(IMAGE, grid, 5)
+    kept = levels[1:] if grid == "ddim_quad_floor" else levels  # its last step always ends at clean data
     alpha_bar = IMAGE.alpha_bar(kept)
     betas = 1 - alpha_bar / torch.cat([torch.ones(1), alpha_bar[:-1]])
     scheduler = scheduler_class(len(kept), trained_betas=betas.tolist(), clip_sample=False, **options)
@@ -120,7 +121,7 @@ def respaced(scheduler_class, grid: str, **options):
 
 @pytest.mark.parametrize("eta", [0.3, 1.0])
 def test_moments_on_gaussian_data(eta):
-    n, levels = 40_000, TOY.time_grid("hsivi", 4)
+    n, levels = 40_000, time_grid(TOY, "hsivi", 4)
     gain, offset = DATA.noise_map(TOY.alpha_bar(levels))
     means, variances = ddim_moments(TOY.alpha_bar(levels), eta, gain, offset)
     source = SampleNoise(1, 0, n, (2,), torch.float64)
@@ -136,7 +137,7 @@ def test_few_steps_underestimate_the_variance():
     """D.3's remark on DDPM, exactly: Var x_t = alpha_bar_{t+1} / alpha_bar_t + c_t^2 < 1 for N(0, 1) data."""
     standard = NoisedGaussian(torch.zeros(1), torch.ones(1))
     for steps in (1, 5, 10):
-        levels = TOY.time_grid("hsivi", steps)
+        levels = time_grid(TOY, "hsivi", steps)
         alpha_bar = TOY.alpha_bar(levels)
         _, variances = ddim_moments(alpha_bar, 1.0, *standard.noise_map(alpha_bar))
         layer = hierarchy(TOY, levels, 1.0, affine(TOY, levels, NoisedGaussian(torch.zeros(2), torch.ones(2))))
@@ -148,7 +149,7 @@ def test_few_steps_underestimate_the_variance():
 
 
 def test_log_variance_and_layer_index_broadcast():
-    levels = TOY.time_grid("hsivi", 3)
+    levels = time_grid(TOY, "hsivi", 3)
     gain, offset = DATA.noise_map(TOY.alpha_bar(levels))
     network = AffineNoise(TOY.network_time(levels), gain.expand(2, -1, -1), offset.expand(2, -1, -1))
     log_variance = torch.tensor([[0.2, -0.4], [1.0, 0.0]])
@@ -165,7 +166,7 @@ def test_log_variance_and_layer_index_broadcast():
 
 
 def test_propagating_in_two_parts_is_propagating_once():
-    model = hierarchy(IMAGE, IMAGE.time_grid("hsivi", 5), 0.2)
+    model = hierarchy(IMAGE, time_grid(IMAGE, "hsivi", 5), 0.2)
     x = SampleNoise(0, 0, 50, (2,), torch.float64).prior()[None]
     whole = list(model.propagate(x, 5, 0, noise()))
     first = list(model.propagate(x, 5, 3, noise()))
@@ -174,7 +175,7 @@ def test_propagating_in_two_parts_is_propagating_once():
 
 
 def test_a_selected_replica_samples_like_the_replica():
-    levels = TOY.time_grid("hsivi", 3)
+    levels = time_grid(TOY, "hsivi", 3)
     gain, offset = DATA.noise_map(TOY.alpha_bar(levels))
     scale, times = torch.tensor([1.0, 1.3])[:, None, None], TOY.network_time(levels)
     network = AffineNoise(times, scale * gain, scale * offset)
@@ -191,4 +192,4 @@ def test_a_selected_replica_samples_like_the_replica():
 @pytest.mark.parametrize("eta", [0.0, -1.0])
 def test_a_layer_without_noise_is_refused(eta):
     with pytest.raises(ValueError, match=f"eta: got {eta}, expected a positive number"):
-        hierarchy(TOY, TOY.time_grid("hsivi", 3), eta)
+        hierarchy(TOY, time_grid(TOY, "hsivi", 3), eta)

@@ -12,6 +12,7 @@ from hsivi.recipe import Recipe
 from hsivi.rng import generator
 from hsivi.schedule import QuadraticSchedule
 from hsivi.score_model import GaussianMixtureScoreModel, NetworkScoreModel, ScoreModel
+from hsivi.time_grid import time_grid
 from hsivi.train import JointTrainer, NonFiniteLoss
 from tests.oracles import (
     MEANS,
@@ -48,7 +49,7 @@ def joint(layers, critic, teacher: ScoreModel, levels, log_variance, seeds, devi
 
 def mlps(seeds, device="cpu", teacher: ScoreModel = MIXTURE, **changes) -> JointTrainer:
     layers, critic = (ScoreMLP(tuple(s + shift for s in seeds), 2, 8, 8).double() for shift in (0, 100))
-    levels = TOY.time_grid("hsivi", 3)
+    levels = time_grid(TOY, "hsivi", 3)
     return joint(layers, critic, teacher, levels, torch.zeros(len(seeds), 2), seeds, device, **changes)
 
 
@@ -64,7 +65,7 @@ def run(trainer: JointTrainer, steps: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("rollout", "beta_power"), [("shared", 1), ("independent", 1), ("shared", 2)])
 def test_losses_and_gradients_have_their_closed_form_mean(rollout, antithetic, beta_power):
     """Level, weight and network of every term, for each way to form pairs; the rates are too small to move."""
-    replicas, steps, levels = 64, 10, TOY.time_grid("hsivi", 3)
+    replicas, steps, levels = 64, 10, time_grid(TOY, "hsivi", 3)
     alpha_bar, rng = TOY.alpha_bar(levels), torch.Generator().manual_seed(0)
     gain, offset = (values[None] for values in DATA.noise_map(alpha_bar))
 
@@ -97,7 +98,7 @@ def test_losses_and_gradients_have_their_closed_form_mean(rollout, antithetic, b
 @pytest.mark.parametrize("rollout", ["shared", "independent"])
 def test_training_repairs_ddpm_on_gaussian_data(rollout):
     """DDPM with 4 steps underestimates the variance; HSIVI-SM brings every level's Fisher divergence down."""
-    levels = TOY.time_grid("hsivi", 4)
+    levels = time_grid(TOY, "hsivi", 4)
     alpha_bar = TOY.alpha_bar(levels)
     gain, offset = DATA.noise_map(alpha_bar)
     layers = AffineNoise(TOY.network_time(levels), gain[None], offset[None])
@@ -247,7 +248,7 @@ class BrokenAt(ScoreModel):
 
 @pytest.mark.parametrize("rollout", ["shared", "independent"])
 def test_a_non_finite_loss_names_term_iteration_and_layer(rollout):
-    broken = BrokenAt(TOY.time_grid("hsivi", 3)[1])
+    broken = BrokenAt(time_grid(TOY, "hsivi", 3)[1])
     with pytest.raises(NonFiniteLoss, match=r"variational loss.*iteration 0, layer \[1\].*lower the learning rates"):
         mlps((3, 8), teacher=broken, rollout=rollout).step()
     trainer = mlps((3, 8), rollout=rollout)

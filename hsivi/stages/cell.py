@@ -17,6 +17,7 @@ from hsivi.problem import InferenceProblem, Problem, build_score_model, compute_
 from hsivi.sampler import Baseline, load_baseline, make_config
 from hsivi.stages import settings
 from hsivi.stages.common import files, needed, open_dataset
+from hsivi.time_grid import time_grid
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def _problem(experiment: Experiment, cell: Cell, dataset: Dataset, grid: str | N
     stored = load_arrays(files(experiment, cell.dataset).score_model)
     teacher.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
     teacher.network.requires_grad_(False)
-    levels = teacher.schedule.time_grid(grid, cell.nfe) if grid is not None else None
+    levels = time_grid(teacher.schedule, grid, cell.nfe) if grid is not None else None
     return Problem(cell.nfe, dataset.event_shape, _drawing(dataset), teacher=teacher, levels=levels)
 
 
