@@ -130,7 +130,7 @@ def _from_variances(shape: str, capped: bool) -> Callable[[Schedule, int], Tenso
         goal = float(schedule.alpha_bar(torch.tensor(schedule.highest, dtype=torch.float64)))
         linear, quadratic = (0.99, 95 / steps) if capped else (1.0, 99 / max(steps - 1, 1))
         low, high = 0.0, linear if shape == "linear" else quadratic
-        for _ in range(200):
+        for _ in range(64):
             middle = (low + high) / 2
             reached = float((1 - variances(middle, steps)).prod()) <= goal
             low, high = (low, middle) if reached else (middle, high)
@@ -169,7 +169,7 @@ _OF_LEVELS = (
         "floor(linspace(0, N - 1, T)), then clean data (Kong and Ping, 2021: STEP, linear)",
         lambda schedule, steps: _to_clean(schedule, _line(0, _count(schedule) - 1, steps).add(1e-9).floor()),
     ),
-    TimeGrid("iddim", "ceil(N i^2 / T^2) - 1 for i = 1..T, then clean data (iDDIM paper)", _thousandths),
+    TimeGrid("iddim", "ceil(N i^2 / T^2) - 1 for i = 1..T, then clean data (iDDIM paper)", _thousandths, repeats=True),
     TimeGrid(
         "full",
         "every index, then clean data; needs T = N",

@@ -1,15 +1,19 @@
-"""Schedules and time grids, with the numbers of the paper's experiments."""
+"""Noise schedules: variances, their continuation between trained levels, and the inverse."""
+
+import math
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule
-from hsivi.time_grid import time_grid
+from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, half_log_snr
 
 TOY = QuadraticSchedule()
 IMAGE = LinearBetaSchedule()
+BOTH = pytest.mark.parametrize("schedule", [TOY, IMAGE], ids=["toy", "image"])
+INDICES = torch.arange(-1, 1000, dtype=torch.float64)
+BETWEEN = torch.linspace(-1, 999, 20_001, dtype=torch.float64)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
@@ -44,48 +48,94 @@ def test_linear_beta_values():
     assert abs(IMAGE.alpha_bar(s)[3] - 0.00151) < 5e-6  # the starting level of the image experiments
 
 
-@pytest.mark.parametrize(
-    ("steps", "numbers"),
-    [
-        (5, [0.01, 0.18689, 0.36377, 0.54066, 0.71754, 0.89443]),
-        (10, [0.01, 0.09844, 0.18689, 0.27533, 0.36377, 0.45221, 0.54066, 0.62910, 0.71754, 0.80598, 0.89443]),
-    ],
-)
-def test_toy_grid(steps, numbers):
-    grid = time_grid(TOY, "hsivi", steps)
-    torch.testing.assert_close(grid, torch.tensor(numbers, dtype=torch.float64), rtol=0, atol=5.1e-6)  # 5 decimals
-    assert abs(float(TOY.sigma(grid[-1]) ** 2) - 0.8) < 1e-15
-    assert time_grid(TOY, "full", steps)[-1] == 0.999
+def test_a_range_of_levels():
+    assert (TOY.clean, TOY.lowest, TOY.highest) == (0.0, 0.01, 0.8**0.5)
+    assert (IMAGE.clean, IMAGE.lowest, IMAGE.highest) == (-1.0, 0.0, 999.0)
+    assert LinearBetaSchedule(num_levels=10).highest == 9
 
 
-@pytest.mark.parametrize(
-    ("steps", "numbers"),
-    [(5, [0, 32, 128, 288, 512, 800]), (10, [0, 8, 32, 72, 128, 200, 288, 392, 512, 648, 800])],
-)
-def test_image_grid_and_the_floor_form_of_the_paper(steps, numbers):
-    assert time_grid(IMAGE, "hsivi", steps).tolist() == numbers
-    assert [800 * t * t // steps**2 for t in range(steps + 1)] == numbers  # floor((sqrt(800) t / T)^2), exactly
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_types_and_shapes_are_kept(schedule, dtype):
+    s = torch.linspace(schedule.lowest, schedule.highest, 12, dtype=dtype).reshape(3, 4)
+    for got in (schedule.alpha_bar(s), schedule.sigma(s), half_log_snr(schedule, s), schedule.network_time(s)):
+        assert got.dtype == dtype
+        assert got.shape == s.shape
+    assert schedule.level(schedule.alpha_bar(s.double())).shape == s.shape
 
 
-def test_image_grid_of_15_steps_rounds():
-    numbers = [0, 4, 14, 32, 57, 89, 128, 174, 228, 288, 356, 430, 512, 601, 697, 800]
-    assert time_grid(IMAGE, "hsivi", 15).tolist() == numbers
+@given(st.floats(0, 1))
+def test_float32_is_float64_rounded_once(at):
+    s = torch.tensor([-1 + 1000 * at], dtype=torch.float32)
+    for name in ("alpha_bar", "sigma"):
+        function = getattr(IMAGE, name)
+        torch.testing.assert_close(function(s), function(s.double()).float(), rtol=2e-7, atol=0)
 
 
-def test_ddim_grid_ends_with_a_jump_to_clean_data():
-    grid = time_grid(IMAGE, "ddim_quad_floor", 5)
-    assert grid.tolist() == [-1, 0, 50, 200, 450, 800]
-    assert IMAGE.alpha_bar(grid)[0] == 1
-    assert time_grid(IMAGE, "full", 1000).tolist() == list(range(-1, 1000))
+@BOTH
+def test_signal_and_noise_variance_sum_to_one(schedule):
+    s = torch.linspace(schedule.clean, schedule.highest, 5_001, dtype=torch.float64)
+    torch.testing.assert_close(schedule.alpha_bar(s) + schedule.sigma(s) ** 2, torch.ones_like(s), rtol=0, atol=1e-12)
 
 
-@given(st.integers(1, 20))
-def test_grids_increase(steps):
-    grids = [time_grid(TOY, "hsivi", steps), time_grid(TOY, "full", steps), time_grid(IMAGE, "hsivi", steps)]
-    for grid in grids:
-        assert grid.shape == (steps + 1,)
-        assert grid.dtype == torch.float64
-        assert (grid.diff() > 0).all()
+@BOTH
+def test_half_log_snr(schedule):
+    s = torch.linspace(schedule.lowest, schedule.highest, 1_001, dtype=torch.float64)
+    expected = [0.5 * math.log(a / (1 - a)) for a in schedule.alpha_bar(s).tolist()]
+    torch.testing.assert_close(half_log_snr(schedule, s), torch.tensor(expected, dtype=torch.float64))
+    assert half_log_snr(schedule, torch.tensor(schedule.clean)) == math.inf
+
+
+def test_half_log_snr_of_the_published_ends():
+    """DPM-Solver's range for the linear schedule, -5.059 to 4.605."""
+    ends = half_log_snr(IMAGE, torch.tensor([999.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(ends, torch.tensor([-5.059, 4.605], dtype=torch.float64), rtol=0, atol=5e-4)
+
+
+def test_the_gamma_function_continues_the_table():
+    difference = IMAGE._log_product(INDICES) - IMAGE.alpha_bars.log()
+    assert difference.abs().max() < 1e-9
+
+
+def test_the_continuation_is_near_linear_interpolation_of_the_logarithm():
+    """DPM-Solver's code interpolates log alpha_bar between whole indices; FastDPM continues the product."""
+    whole = BETWEEN.floor().clamp(max=998).long() + 1
+    log, weight = IMAGE.alpha_bars.log(), BETWEEN + 1 - whole
+    interpolated = (log[whole] * (1 - weight) + log[whole + 1] * weight).exp()
+    relative = (IMAGE.alpha_bar(BETWEEN) / interpolated - 1).abs()
+    assert relative.max() < 3e-6
+    assert relative.max() > 1e-6  # but they are not the same
+
+
+def test_the_continuation_obeys_the_recursion_of_the_product():
+    """alpha_bar(s) = alpha_bar(s - 1) (1 - beta(s)) at real s, with beta linear, as at whole indices."""
+    s = torch.linspace(0.25, 998.75, 3_995, dtype=torch.float64)
+    beta = IMAGE.beta_min + (IMAGE.beta_max - IMAGE.beta_min) / 999 * s
+    torch.testing.assert_close(IMAGE.alpha_bar(s), IMAGE.alpha_bar(s - 1) * (1 - beta), rtol=1e-9, atol=0)
+
+
+def test_alpha_bar_decreases_between_levels():
+    assert (IMAGE.alpha_bar(BETWEEN).diff() < 0).all()
+    assert (IMAGE.sigma(BETWEEN).diff() > 0).all()
+
+
+@BOTH
+def test_level_inverts_alpha_bar(schedule):
+    s = torch.linspace(schedule.lowest, schedule.highest, 5_001, dtype=torch.float64)
+    torch.testing.assert_close(schedule.level(schedule.alpha_bar(s)), s, rtol=0, atol=1e-6)
+    signal = torch.linspace(float(schedule.alpha_bar(s[-1])), 1, 5_001, dtype=torch.float64)
+    torch.testing.assert_close(schedule.alpha_bar(schedule.level(signal)), signal, rtol=0, atol=1e-9)
+
+
+def test_level_is_exact_at_whole_indices():
+    assert torch.equal(IMAGE.level(IMAGE.alpha_bars), INDICES)
+
+
+@pytest.mark.parametrize("signal", [1.01, 1e-6])
+def test_a_level_outside_the_schedule_is_one_line(signal):
+    with pytest.raises(ValueError, match=r"level: got signal variances .*, expected them in \[.*, 1\]; ") as caught:
+        IMAGE.level(torch.tensor([0.5, signal], dtype=torch.float64))
+    assert "\n" not in str(caught.value)
 
 
 @given(st.floats(0, 1, exclude_max=True))
@@ -101,17 +151,3 @@ def test_network_times():
     s = torch.tensor([0.1, 0.5], dtype=torch.float64)
     torch.testing.assert_close(TOY.network_time(s), torch.tensor([10.0, 250.0], dtype=torch.float64))
     assert torch.equal(IMAGE.network_time(s), s)
-
-
-@pytest.mark.parametrize("schedule", [TOY, IMAGE], ids=["toy", "image"])
-def test_errors_name_what_was_given(schedule):
-    with pytest.raises(ValueError, match=r"got 'cubic', expected one of .*hsivi"):
-        time_grid(schedule, "cubic", 5)
-    with pytest.raises(ValueError, match="got 0 steps, expected at least 1"):
-        time_grid(schedule, "hsivi", 0)
-
-
-@pytest.mark.parametrize(("name", "steps"), [("full", 10), ("hsivi", 200), ("ddim_quad_floor", 1)])
-def test_a_grid_without_that_many_levels_is_refused(name, steps):
-    with pytest.raises(ValueError, match=f"got {steps} steps"):
-        time_grid(IMAGE, name, steps)
