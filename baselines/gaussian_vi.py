@@ -23,6 +23,7 @@ TITLE = "Gaussian VI"
 CITATION = "kucukelbir2017automatic"
 NFE = (0,)
 TASKS = ("inference",)
+CONTRACT = {"diagonal": {"draws": 200}, "full": {"draws": 200, "covariance": "full"}}
 UPDATES = 20
 """L-BFGS updates an iteration."""
 

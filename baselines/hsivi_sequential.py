@@ -22,6 +22,18 @@ TITLE = "HSIVI (sequential)"
 CITATION = "yu2023hierarchical"
 TASKS = ("inference",)
 Config = SequentialRecipe
+_TINY = {"hidden": [6], "iterations": 4, "batch": 6, "learning_rate": 1e-2}
+_SM = {**_TINY, "objective": "sm", "critic_hidden": [6], "critic_learning_rate": 1e-2}
+_LB = {**_TINY, "objective": "lb"}
+CONTRACT = {
+    "sm": _SM,
+    "lb": _LB,
+    "sm-f": {**_SM, "critic": "f", "critic_warm_start": True, "ema": 0.9, "coordinates": "base"},
+    "lb-score": {**_LB, "target": "score", "auxiliaries": 8, "coordinates": "base", "residual": "all_but_first"},
+    "lb-ends-at-base": {**_LB, "ends_at_base": True},
+    "sm-diffusion": {**_SM, "bridge": "diffusion"},
+    "lb-diffusion": {**_LB, "bridge": "diffusion", "target": "score"},
+}
 
 
 def skip(problem: InferenceProblem, config: SequentialRecipe) -> str | None:

@@ -11,6 +11,7 @@ from hsivi.problem import Problem
 TITLE = "Prior (control)"
 CITATION = "yu2023hierarchical"
 NFE = (0,)
+LIMIT = False  # a control: it never comes near the data
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ TITLE = "UIVI"
 CITATION = "titsias2019unbiased"
 NFE = (1,)
 TASKS = ("inference",)
+_TINY = {"hidden": [6], "iterations": 4, "batch": 6, "learning_rate": 1e-2, "states": 2}
+CONTRACT = {"raw": {**_TINY, "burn_in": 1}, "base": {**_TINY, "coordinates": "base"}}
 
 
 @dataclass(frozen=True)

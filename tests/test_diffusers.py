@@ -35,40 +35,98 @@ def samples(name: str, values: dict[str, Any], steps: int, grid: str) -> Tensor:
     return draw(baseline, problem(steps, grid), make_config(baseline, values, name), 5, NUM, {}).x
 
 
-@pytest.mark.parametrize("steps", [5, 10, 20])
-def test_ddim(steps: int) -> None:
+CLIP = 0.4
+"""Binds for most samples: the data's modes lie 0.58 and 0.72 from zero."""
+
+
+def respaced(given: Problem, **settings: Any) -> DDIMScheduler:
     """Any grid is a full grid of respaced betas (beta_j = 1 - alpha_bar_j / alpha_bar_{j-1})."""
-    given = problem(steps, "ddim_quad_floor")
     alpha_bar = SCHEDULE.alpha_bar(given.grid)
     betas = (1 - alpha_bar[1:] / alpha_bar[:-1]).numpy()
     scheduler = DDIMScheduler(
-        num_train_timesteps=steps, trained_betas=betas, clip_sample=False, set_alpha_to_one=True, steps_offset=0
+        num_train_timesteps=given.nfe, trained_betas=betas, set_alpha_to_one=True, steps_offset=0, **settings
     )
-    scheduler.set_timesteps(steps)
-    x = SampleNoise(5, 0, NUM, (2,)).prior()
+    scheduler.set_timesteps(given.nfe)
+    return scheduler
+
+
+def theirs_ddim(given: Problem, scheduler: DDIMScheduler, eta: float, use_clipped_model_output: bool = False) -> Tensor:
+    noise = SampleNoise(5, 0, NUM, (2,))
+    x = noise.prior()
     for index in scheduler.timesteps:
-        noise = given.teacher.noise(x, given.grid[index + 1])
-        x = scheduler.step(noise, index, x, eta=0.0).prev_sample
-    torch.testing.assert_close(samples("ddim", {}, steps, "ddim_quad_floor"), x, **TOLERANCE)
+        eps = given.teacher.noise(x, given.grid[index + 1])
+        drawn = noise.step(int(index)) if eta > 0 else None
+        x = scheduler.step(
+            eps, index, x, eta, use_clipped_model_output=use_clipped_model_output, variance_noise=drawn
+        ).prev_sample
+    return x
 
 
-@pytest.mark.parametrize("clip", [None, 1.0])
-@pytest.mark.parametrize("steps", [5, 10])
-def test_ddpm(steps: int, clip: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On DDIM's quadratic grid, whose last step goes from level 0 to clean data without noise."""
-    given, noise = problem(steps, "ddim_quad_floor"), SampleNoise(5, 0, NUM, (2,))
+def theirs_ddpm(given: Problem, variance: str, clip: float | None, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    noise = SampleNoise(5, 0, NUM, (2,))
     scheduler = DDPMScheduler(
         num_train_timesteps=1000,
         beta_start=1e-4,
         beta_end=0.02,
-        variance_type="fixed_small",
+        variance_type=variance,
         clip_sample=clip is not None,
         clip_sample_range=clip or 1.0,
     )
-    times = given.grid[1:].long().flip(0)
-    scheduler.set_timesteps(timesteps=times.tolist())
+    scheduler.set_timesteps(timesteps=given.grid[1:].long().flip(0).tolist())
     x = noise.prior()
-    for t, index in zip(reversed(range(steps)), scheduler.timesteps, strict=True):
+    for t, index in zip(reversed(range(given.nfe)), scheduler.timesteps, strict=True):
         monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, t=t, **__: noise.step(t))
         x = scheduler.step(given.teacher.noise(x, given.grid[t + 1]), index, x).prev_sample
+    return x
+
+
+@pytest.mark.parametrize("steps", [5, 10, 20])
+def test_ddim(steps: int) -> None:
+    given = problem(steps, "ddim_quad_floor")
+    x = theirs_ddim(given, respaced(given, clip_sample=False), eta=0.0)
+    torch.testing.assert_close(samples("ddim", {}, steps, "ddim_quad_floor"), x, **TOLERANCE)
+
+
+@pytest.mark.parametrize("rederive", [False, True], ids=["keep", "rederive"])
+@pytest.mark.parametrize("eta", [0.0, 0.6])
+@pytest.mark.parametrize("grid", ["ddim_quad_floor", "uniform"])
+def test_ddim_that_clips(grid: str, eta: float, rederive: bool) -> None:
+    given = problem(10, grid)
+    scheduler = respaced(given, clip_sample=True, clip_sample_range=CLIP)
+    x = theirs_ddim(given, scheduler, eta, use_clipped_model_output=rederive)
+    values = {"eta": eta, "clip": CLIP, "rederive_noise": rederive}
+    ours = samples("ddim", values, 10, grid)
+    torch.testing.assert_close(ours, x, **TOLERANCE)
+    other = samples("ddim", values | {"rederive_noise": not rederive}, 10, grid)
+    assert (ours - other).abs().max() > 0.01, "the variants differ"
+
+
+@pytest.mark.parametrize("clip", [None, CLIP, 1.0])
+@pytest.mark.parametrize("steps", [5, 10])
+def test_ddpm(steps: int, clip: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On DDIM's quadratic grid, whose last step goes from level 0 to clean data without noise."""
+    x = theirs_ddpm(problem(steps, "ddim_quad_floor"), "fixed_small", clip, monkeypatch)
     torch.testing.assert_close(samples("ddpm", {"clip": clip}, steps, "ddim_quad_floor"), x, **TOLERANCE)
+
+
+@pytest.mark.parametrize("clip", [None, CLIP, 1.0])
+@pytest.mark.parametrize("grid", ["ddim_quad_floor", "uniform"])
+def test_ddpm_with_the_large_variance(grid: str, clip: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = theirs_ddpm(problem(10, grid), "fixed_large", clip, monkeypatch)
+    values = {"variance": "large", "clip": clip, "final_noise": False}
+    torch.testing.assert_close(samples("ddpm", values, 10, grid), x, **TOLERANCE)
+    noisy = samples("ddpm", values | {"final_noise": True}, 10, grid)
+    final = SampleNoise(5, 0, NUM, (2,)).step(0)
+    torch.testing.assert_close(noisy, x + 0.01 * final, **TOLERANCE)  # beta_0 = 1e-4
+
+
+def test_ddim_with_eta_one_is_their_ddpm(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = theirs_ddpm(problem(10, "ddim_quad_floor"), "fixed_small", None, monkeypatch)
+    torch.testing.assert_close(samples("ddim", {"eta": 1.0}, 10, "ddim_quad_floor"), x, **TOLERANCE)
+
+
+def test_clipped_ddpm_is_ddim_with_eta_one_and_noise_that_fits() -> None:
+    """The ancestral mean is the implicit one with eps derived from the clipped x0."""
+    ours = samples("ddpm", {"clip": CLIP}, 10, "uniform")
+    implicit = samples("ddim", {"eta": 1.0, "clip": CLIP, "rederive_noise": True}, 10, "uniform")
+    torch.testing.assert_close(ours, implicit, **TOLERANCE)

@@ -1,0 +1,52 @@
+"""Ancestral sampling with the optimal variance: DDPM's means, and noise estimated from the score model.
+
+    std^2 = beta_{r|s} sigma_s^2 / sigma_r^2 + alpha_bar_s (beta_{r|s} / sigma_r^2)^2 kappa_r
+
+with kappa_r the average variance of x0 given x_r, which follows from how much noise the score model predicts on average
+(Bao et al., 2022, theorem 1).  A last step to clean data adds no noise; one to a noisy level does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from hsivi.checkpoint import Session
+from hsivi.noise import SampleNoise
+from hsivi.problem import Problem
+from hsivi.reverse_process import ancestral
+from hsivi.score_statistics import estimate_mean_square_noise, optimal_std
+
+TITLE = "Analytic-DDPM"
+CITATION = "bao2022analytic"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Attributes:
+        samples: training points of the Monte Carlo estimate, at each level of the grid.
+        clip: bound on the absolute value of the denoised x0, or None for no bound.
+        largest_variance: upper bound of kappa; ((b - a) / 2)^2 for data in [a, b].
+        final_clip: y of the bound std <= (2 y / 255) sqrt(pi / 2) on the last step that adds noise, or None.
+    """
+
+    samples: PositiveInt = 4_000
+    clip: PositiveFloat | None = None
+    largest_variance: NonNegativeFloat = 1.0
+    final_clip: NonNegativeFloat | None = None
+
+
+def fit(problem: Problem, config: Config, seeds: tuple[int, ...], session: Session) -> list[dict[str, Tensor]]:
+    """Return E ||eps||^2 / d at s_1..s_T, the same for every seed."""
+    mean_square = estimate_mean_square_noise(problem, config.samples, session)
+    return [{"mean_square_noise": mean_square} for _ in seeds]
+
+
+def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
+    """Yield x_{T-1}, ..., x_0."""
+    mean_square, bounds = state["mean_square_noise"], (config.largest_variance, config.final_clip)
+    std = optimal_std(problem.schedule, problem.grid, mean_square, 1.0, *bounds)
+    return ancestral(problem.score_model, problem.grid, noise.prior(), std, noise.step, config.clip)
