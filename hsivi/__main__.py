@@ -12,8 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hsivi import overall
-from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment
+from hsivi import new_baseline, overall
+from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
 from hsivi.methods import Cell, check_budget, describe, method_files, rows
 
 DATASET_STAGES = {
@@ -69,10 +69,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--method", required=True, help="row of the comparison; see 'hsivi list'")
         command.add_argument("--nfe", required=True, help="function evaluations a sample")
     collect = add("collect", "gather all records of a scale in one tidy table", _collect)
+    new = add("new-baseline", "write a working baseline file to start from", _new_baseline)
+    new.add_argument("name", help="name of the file and of the row, for example my_sampler")
+    new.add_argument("--task", default="diffusion", help="kind of experiments: diffusion (default) or inference")
+    check = add("check", "check one file in baselines/ against the contract, in seconds", _check)
+    check.add_argument("name", help="name of the file, for example ddim")
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
     for command in (collect, report):
         command.add_argument("--scale", required=True, help=", ".join(SCALES))
+        command.add_argument("--scope", default="core", help=", ".join(SCOPES))
         command.add_argument("--experiments", required=True, nargs="+", help="names of experiments")
     return parser
 
@@ -81,8 +87,8 @@ def _say_how_far_the_run_is(options: argparse.Namespace) -> None:
     """Print progress of the whole run, where the Snakefile has said which run this is."""
     run = overall.announced()
     if options.command in {**DATASET_STAGES, **CELL_STAGES} and run is not None:
-        names, cores = run
-        print(overall.line([load_experiment(name, options.scale) for name in names], cores), file=sys.stderr)
+        names, scope, cores = run
+        print(overall.line([load_experiment(name, options.scale, scope) for name in names], cores), file=sys.stderr)
 
 
 def _threads(options: argparse.Namespace) -> int:
@@ -146,18 +152,40 @@ def _cell_stage(options: argparse.Namespace) -> None:
     importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
 
 
+def _new_baseline(options: argparse.Namespace) -> None:
+    path = new_baseline.write(options.name, options.task)
+    print(f"wrote baselines/{path.name}: it runs as it is, and its comments say what to change; then")
+    print(f"  hsivi check {options.name:20s} # does it keep the contract? seconds")
+    print("  make reproduce                   # its rows in tables and on the page; what is finished stays")
+
+
+def _check(options: argparse.Namespace) -> None:
+    files = method_files()
+    check_choice("baseline", options.name, files)
+    from hsivi.contract.checks import examine
+
+    results = []
+    for result in examine(files[options.name]):
+        print(result, flush=True)
+        results.append(result.status)
+    if unmet := results.count("failed"):
+        raise ConfigError(
+            f"baselines/{options.name}.py: got {unmet} of {len(results)} requirements not kept, expected none; correct "
+            f"what is marked FAILED and run the same command again"
+        )
+    print(f"baselines/{options.name}.py keeps the contract; 'make reproduce' adds its rows")
+
+
 def _collect(options: argparse.Namespace) -> None:
     from hsivi.stages.collect import run
 
-    run([load_experiment(name, options.scale) for name in options.experiments])
+    run([load_experiment(name, options.scale, options.scope) for name in options.experiments])
 
 
 def _report(options: argparse.Namespace) -> None:
-    from hsivi.config import ROOT
-
     scripts = {p.stem: p for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")}
     check_choice("report", options.name, scripts)
-    experiments = [load_experiment(name, options.scale) for name in options.experiments]
+    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
     script = importlib.import_module(f"reports.{options.name}")
     if script.EXPERIMENT is None:
         script.render(options.scale, experiments)

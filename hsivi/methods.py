@@ -1,51 +1,16 @@
-"""Baselines as files: what the workflow needs to know about baselines/<name>.py without running it.
+"""Baselines in experiments: which rows and cells there are, found by the paths of baselines/<name>.py.
 
-A baseline is found by its path.  Its facts are read from the source text, so that the Snakefile and the reports need
-no torch: the module docstring, the literal constants ``TITLE``, ``CITATION``, ``NFE`` (budgets, where the
-experiment's do not apply) and ``TASKS`` (the kinds of experiments it takes part in, ``diffusion`` if not given),
-whether there is a function ``fit``, and the field names of a ``Config`` defined there.
+A baseline is found by its path, and its facts are read from the source text (`hsivi.baseline_file`), so that the
+Snakefile and the reports need no torch.
 """
 
-import ast
-import contextlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from hsivi import recipe
+from hsivi.baseline_file import MethodInfo as MethodInfo
+from hsivi.baseline_file import describe as describe
 from hsivi.config import ROOT, ConfigError, check_choice, validate_config
 from hsivi.experiment import Experiment, Method
-from hsivi.recipe import Frozen
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """Facts about one baseline file.
-
-    Attributes:
-        name: file name without its ending.
-        path: the file.
-        title: name for people.
-        citation: key of the reference.
-        summary: first line of the module docstring.
-        nfe: the budgets it always uses, or None if the experiment decides.
-        tasks: kinds of experiments it can take part in.
-        needs_fit: whether it has a ``fit``.
-        config_fields: names of its settings.
-        recipe: what validates its settings, where that needs no torch.
-    """
-
-    name: str
-    path: Path
-    title: str
-    citation: str
-    summary: str
-    nfe: tuple[int, ...] | None
-    tasks: tuple[str, ...]
-    needs_fit: bool
-    config_fields: tuple[str, ...]
-    recipe: type[Frozen] | None
 
 
 @dataclass(frozen=True)
@@ -77,77 +42,6 @@ class Cell:
 def method_files() -> dict[str, Path]:
     """Return the baseline files by name."""
     return {p.stem: p for p in sorted((ROOT / "baselines").glob("*.py")) if not p.stem.startswith("_")}
-
-
-@cache
-def describe(path: Path) -> MethodInfo:
-    """Read the facts about a baseline from its source.
-
-    Raises:
-        ConfigError: the file is not valid Python or lacks what every baseline declares.
-    """
-    try:
-        tree = ast.parse(path.read_text())
-    except SyntaxError as error:
-        raise ConfigError(
-            f"baselines/{path.name}: got invalid Python in line {error.lineno}, expected Python; correct it"
-        ) from error
-    constants = _literals(tree)
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    docstring, fields = ast.get_docstring(tree), _config_fields(tree)
-    needed = {
-        "module docstring": docstring,
-        "TITLE = '...'": isinstance(constants.get("TITLE"), str),
-        "CITATION = '...'": isinstance(constants.get("CITATION"), str),
-        "class Config": fields is not None,
-        "function sample(problem, config, noise, state)": "sample" in functions,
-    }
-    for what, there in needed.items():
-        if not there:
-            raise ConfigError(f"baselines/{path.name}: got no {what}, expected one in every baseline; add it")
-    assert docstring is not None and fields is not None
-    return MethodInfo(
-        name=path.stem,
-        path=path,
-        title=constants["TITLE"],
-        citation=constants["CITATION"],
-        summary=docstring.splitlines()[0],
-        nfe=constants.get("NFE"),
-        tasks=constants.get("TASKS", ("diffusion",)),
-        needs_fit="fit" in functions,
-        config_fields=fields,
-        recipe=_recipe(tree),
-    )
-
-
-def _literals(tree: ast.Module) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            with contextlib.suppress(ValueError):
-                found[node.targets[0].id] = ast.literal_eval(node.value)
-    return found
-
-
-def _config_fields(tree: ast.Module) -> tuple[str, ...] | None:
-    """Return the fields of ``class Config``, or of the recipe in ``Config = SomeRecipe``; None without a Config."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "Config":
-            annotated = [item.target for item in node.body if isinstance(item, ast.AnnAssign)]
-            return tuple(target.id for target in annotated if isinstance(target, ast.Name))
-    model = _recipe(tree)
-    return tuple(model.model_fields) if model is not None else None
-
-
-def _recipe(tree: ast.Module) -> type[Frozen] | None:
-    """Return the model of `hsivi.recipe` in ``Config = SomeRecipe``, if there is one."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "Config":
-            found: type[Frozen] | None = (
-                getattr(recipe, node.value.id, None) if isinstance(node.value, ast.Name) else None
-            )
-            return found
-    return None
 
 
 def check(experiment: Experiment) -> None:
@@ -187,7 +81,7 @@ def check_budget(experiment: Experiment, label: str, nfe: int) -> None:
 
 
 def rows(experiment: Experiment) -> dict[str, Method]:
-    """Return the enabled rows of an experiment: those it configures, and every file that none of them uses.
+    """Return the rows of an experiment in its scope: those it configures, and every file that none of them uses.
 
     Raises:
         ConfigError: a row names a baseline that has no file, or one that cannot take part.
@@ -206,7 +100,12 @@ def rows(experiment: Experiment) -> dict[str, Method]:
             )
         used.add(name)
     others = {n: Method() for n in files if n not in used and experiment.task in describe(files[n]).tasks}
-    return {label: method for label, method in {**others, **configured}.items() if method.enabled}
+    every = {**others, **configured}
+    return {
+        label: method
+        for label, method in every.items()
+        if method.enabled and (experiment.scope == "full" or method.scope == "core")
+    }
 
 
 def info(experiment: Experiment, label: str) -> MethodInfo:
@@ -226,11 +125,16 @@ def cells(experiment: Experiment) -> list[Cell]:
     for dataset in experiment.data.datasets:
         for label, method in rows(experiment).items():
             fixed = info(experiment, label).nfe
-            budgets = fixed if fixed is not None else (method.nfe if method.nfe is not None else experiment.nfe)
-            extra = () if fixed is not None else method.extra_nfe.get(dataset, ())
-            for nfe in sorted({*budgets, *extra}):
+            own = _budgets(experiment, method) | {*method.extra_nfe.get(dataset, ())}
+            for nfe in sorted(own if fixed is None else fixed):
                 found.append(Cell(experiment.scale, experiment.name, dataset, label, nfe))
     return found
+
+
+def _budgets(experiment: Experiment, method: Method) -> set[int]:
+    core = experiment.nfe if method.nfe is None else method.nfe
+    further = experiment.full_nfe if method.nfe is None and method.full_nfe is None else method.full_nfe or ()
+    return {*core, *(further if experiment.scope == "full" else ())}
 
 
 def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str | None:
@@ -241,13 +145,21 @@ def time_grid_name(experiment: Experiment, label: str, nfe: int) -> str | None:
     """
     if experiment.score_model is None or nfe == 0:
         return None
-    grids = experiment.score_model.time_grids
+    own = rows(experiment)[label].grid
+    if isinstance(own, str):
+        return own
+    grids = own if own is not None else experiment.score_model.time_grids
     if nfe not in grids:
         raise ConfigError(
             f"{experiment.name}.yaml: time_grids: got no grid for NFE {nfe} (method {label}), expected one for every "
             f"budget; add '{nfe}: hsivi' or remove the budget"
         )
     return grids[nfe]
+
+
+def protocol(experiment: Experiment, label: str) -> str:
+    """Return the protocol of a row: common or as_published."""
+    return rows(experiment)[label].protocol
 
 
 def title(experiment: Experiment, label: str) -> str:
