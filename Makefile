@@ -1,6 +1,7 @@
 # make reproduce   everything from nothing to reports/<scale>/index.html
 # make test        every check that CI runs
 SCALE ?= quick
+SCOPE ?= core
 EXPERIMENTS ?= conditioned_diffusion digits mixture toy2d
 CORES ?= all
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -12,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: reproduce test check environment clean
 
 reproduce: environment
-	@snakemake --cores $(CORES) --config scale="$(SCALE)" experiments="$(EXPERIMENTS)"
+	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)"
 	@echo "Done. Open $(CURDIR)/reports/$(SCALE)/index.html"
 
 test: environment check

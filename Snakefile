@@ -1,6 +1,6 @@
 # The whole suite as one graph: data -> score model -> fit -> samples -> record -> table -> reports.
 # Rules are command lines of the package; no science lives here.  Choose with
-#   snakemake --config scale=smoke|quick|paper experiments="toy2d digits"
+#   snakemake --config scale=smoke|quick|paper scope=core|full experiments="toy2d digits"
 
 import sys
 
@@ -13,6 +13,7 @@ from hsivi.stages import common, settings
 min_version("9.20")
 
 SCALE = config.get("scale", "quick")
+SCOPE = config.get("scope", "core")
 NAMES = (
     str(config.get("experiments", " ".join(experiment_files())))
     .replace(",", " ")
@@ -24,7 +25,7 @@ try:
         raise ConfigError(
             "experiments: got none, expected at least one name; leave the option out to run all"
         )
-    EXPERIMENTS = {name: load_experiment(name, SCALE) for name in NAMES}
+    EXPERIMENTS = {name: load_experiment(name, SCALE, SCOPE) for name in NAMES}
     for experiment in EXPERIMENTS.values():
         methods.check(experiment)
     CELLS = [
@@ -38,7 +39,7 @@ except ConfigError as error:
     sys.exit(f"snakemake: {error}")
 
 # Lets every job say how far the whole run is.
-overall.announce(NAMES, workflow.cores or 1)
+overall.announce(NAMES, SCOPE, workflow.cores or 1)
 
 LOGS = f"results/{SCALE}/.logs"
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")

@@ -8,15 +8,16 @@ Wherever a value differs between scales, the file gives a mapping with exactly t
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from hsivi.experiment import Experiment, one_of
+from hsivi.experiment import Experiment, Scope, one_of
 from hsivi.recipe import Frozen
 
 SCALES = ("smoke", "quick", "paper")
+SCOPES: tuple[str, ...] = get_args(Scope)
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: experiments, baselines and reports are found here, results go to the working directory."""
 
@@ -30,20 +31,21 @@ def experiment_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((ROOT / "workflows" / "experiments").glob("*.yaml"))}
 
 
-def load_experiment(name: str, scale: str) -> Experiment:
-    """Read one experiment at one scale.
+def load_experiment(name: str, scale: str, scope: str = "full") -> Experiment:
+    """Read one experiment at one scale, with the rows and budgets of a scope.
 
     Raises:
-        ConfigError: there is no such experiment or scale, or the file cannot be used.
+        ConfigError: there is no such experiment, scale or scope, or the file cannot be used.
     """
     files = experiment_files()
     check_choice("experiment", name, files)
-    return parse_experiment(files[name], scale)
+    return parse_experiment(files[name], scale, scope)
 
 
-def parse_experiment(path: Path, scale: str) -> Experiment:
+def parse_experiment(path: Path, scale: str, scope: str = "full") -> Experiment:
     """Read an experiment from a file; errors as `load_experiment`."""
     check_choice("scale", scale, SCALES)
+    check_choice("scope", scope, SCOPES)
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
@@ -56,7 +58,7 @@ def parse_experiment(path: Path, scale: str) -> Experiment:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected a mapping; see workflows/experiments")
     try:
-        return Experiment.model_validate({**at_scale(content, scale), "scale": scale})
+        return Experiment.model_validate({**at_scale(content, scale), "scale": scale, "scope": scope})
     except ValidationError as error:
         raise ConfigError(f"{path.name} at scale {scale}: {_first_error(error)}") from error
 

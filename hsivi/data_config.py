@@ -8,7 +8,7 @@ from hsivi.recipe import Count, Frozen, Positive
 
 ToyName = Literal["checkerboard", "swissroll", "circles", "moons"]
 DigitsName = Literal["digits"]
-MixtureName = Literal["ring"]
+MixtureName = Literal["ring", "unit_ring"]
 PosteriorName = Literal["conditioned_diffusion"]
 KNOWN_DATASETS = {
     "toy2d": get_args(ToyName),

@@ -27,6 +27,8 @@ TIME_GRIDS = {
 """Names of `hsivi.time_grid.grids`, here so that a misspelt one is found before anything runs."""
 
 
+Scope = Literal["core", "full"]
+"""What a run includes: what the default run shows, or every row and budget of an experiment."""
 Task = Literal["diffusion", "inference"]
 """What a method is given: a score model at every time, or a target's density and a bridge."""
 TASKS: tuple[str, ...] = get_args(Task)
@@ -75,13 +77,24 @@ class UNetConfig(NetworkConfig):
     norm_groups: Count
 
 
+class ExactConfig(Frozen):
+    """No network: the score of the data under noise is known, as for a mixture of Gaussians."""
+
+    kind: Literal["exact"]
+
+
 class Method(Frozen):
     """One row of the comparison: a file in baselines/ with its settings.
 
     Attributes:
         baseline: the file's name; by default the row's own name.
         title: name for people; by default the file's.
+        scope: the smallest scope that includes the row.
+        protocol: ``common``, the same checkpoint and noise for all and the grid its paper recommends, or
+            ``as_published``, the settings of its official code.
+        grid: time grid, for all budgets or by budget; by default the experiment's.
         nfe: budgets in function evaluations; by default the experiment's.
+        full_nfe: further budgets in scope full; by default the experiment's, unless ``nfe`` is given.
         extra_nfe: further budgets on some data sets.
         sample_sets: number of sample sets for a budget, where it differs from the experiment's.
         recipe: name of an entry of ``recipes`` that sets the baseline's Config.
@@ -91,7 +104,11 @@ class Method(Frozen):
 
     baseline: Name | None = None
     title: str | None = None
+    scope: Scope = "core"
+    protocol: Literal["common", "as_published"] = "common"
+    grid: str | Mapping[Count, str] | None = None
     nfe: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    full_nfe: tuple[Count, ...] | None = None
     extra_nfe: Mapping[str, tuple[Count, ...]] = Field(default_factory=dict)
     sample_sets: Mapping[Count, Count] = Field(default_factory=dict)
     recipe: str | None = None
@@ -105,13 +122,13 @@ class ScoreModelConfig(Frozen):
     Attributes:
         schedule: noise schedule of the diffusion.
         network: architecture of the score model, the layers and the critic.
-        pretrain: how the score model is trained.
-        time_grids: time grid of each budget.
+        pretrain: how the score model is trained, where it is a network.
+        time_grids: time grid of each budget, for rows without one of their own.
     """
 
     schedule: Annotated[QuadraticScheduleConfig | LinearBetaScheduleConfig, Field(discriminator="kind")]
-    network: Annotated[ScoreMLPConfig | UNetConfig, Field(discriminator="kind")]
-    pretrain: PretrainRecipe
+    network: Annotated[ScoreMLPConfig | UNetConfig | ExactConfig, Field(discriminator="kind")]
+    pretrain: PretrainRecipe | None = None
     time_grids: Mapping[Count, str]
 
     @model_validator(mode="after")
@@ -120,6 +137,31 @@ class ScoreModelConfig(Frozen):
             if grid not in TIME_GRIDS[self.schedule.kind]:
                 raise ValueError(f"time_grids.{nfe}: got {grid!r}, expected {one_of(TIME_GRIDS[self.schedule.kind])}")
         return self
+
+    @model_validator(mode="after")
+    def _networks_are_trained(self) -> "ScoreModelConfig":
+        if (self.pretrain is None) != self.exact:
+            raise ValueError(
+                f"pretrain: got {'none' if self.exact is False else 'a recipe'} with network.kind "
+                f"{self.network.kind!r}, expected {'none: there is nothing to train' if self.exact else 'a recipe'}"
+            )
+        return self
+
+    @property
+    def exact(self) -> bool:
+        """Whether the score is a formula."""
+        return isinstance(self.network, ExactConfig)
+
+    @property
+    def trained(self) -> tuple[ScoreMLPConfig | UNetConfig, PretrainRecipe]:
+        """The network and how it is trained.
+
+        Raises:
+            ValueError: the score is a formula.
+        """
+        if isinstance(self.network, ExactConfig) or self.pretrain is None:
+            raise ValueError("score_model: got an exact one, expected a network; there is nothing to train")
+        return self.network, self.pretrain
 
 
 class Experiment(Frozen):
@@ -130,12 +172,14 @@ class Experiment(Frozen):
         title: one line for people.
         source: where in the paper.
         scale: smoke, quick or paper.
+        scope: which rows and budgets are meant.
         data: what is modelled.
         score_model: the diffusion model of the data; without one the experiment is about inference.
         seeds: one run of training and sampling each; mean and deviation are over these.
         num_samples: samples a run draws for its metrics.
         sample_sets: independent sets of that many samples that a run's metrics are averaged over.
         nfe: default budgets, the paper's T.
+        full_nfe: further default budgets in scope full.
         methods: settings of rows; a file in baselines/ that none of them uses runs with the defaults.
         recipes: named settings for methods; ``overrides`` refines them by data set and NFE.
     """
@@ -144,12 +188,14 @@ class Experiment(Frozen):
     title: str
     source: str
     scale: Literal["smoke", "quick", "paper"]
+    scope: Scope = "full"
     data: Annotated[DataConfig, Field(discriminator="kind")]
     score_model: ScoreModelConfig | None = None
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     num_samples: Annotated[int, Field(ge=100)]
     sample_sets: Count = 1
     nfe: Annotated[tuple[Count, ...], Field(min_length=1)]
+    full_nfe: tuple[Count, ...] = ()
     methods: Mapping[Name, Method]
     recipes: Mapping[str, "NamedRecipe"] = Field(default_factory=dict)
 
@@ -163,6 +209,7 @@ class Experiment(Frozen):
                 raise ValueError(
                     f"methods.{label}.extra_nfe: got {sorted(unknown)}, expected {one_of(self.data.datasets)}"
                 )
+            self._check_grids(label, method)
         for name, recipe in self.recipes.items():
             for override in recipe.overrides:
                 unknown = set(override.datasets or ()) - set(KNOWN_DATASETS[self.data.kind])
@@ -175,18 +222,34 @@ class Experiment(Frozen):
 
     @model_validator(mode="after")
     def _data_and_score_model_agree(self) -> "Experiment":
-        has_target = self.data.kind in TARGETS
-        if has_target == (self.score_model is not None):
+        model, kind = self.score_model, self.data.kind
+        if model is None and kind not in TARGETS:
+            raise ValueError(f"score_model: got none with data of kind {kind!r}, expected one")
+        if model is not None and model.exact != (kind in TARGETS):
             raise ValueError(
-                f"score_model: got {'one' if has_target else 'none'} with data of kind {self.data.kind!r}, expected "
-                f"{'none, since the target itself is known' if has_target else 'one'}"
+                f"score_model: got network.kind {model.network.kind!r} with data of kind {kind!r}, expected "
+                f"{'exact, or no score_model' if kind in TARGETS else 'a network'}"
             )
+        if model is not None and kind == "posterior":
+            raise ValueError("score_model: got one with data of kind 'posterior', expected none: it has no exact one")
         return self
+
+    def _check_grids(self, label: str, method: Method) -> None:
+        used = method.grid.values() if isinstance(method.grid, Mapping) else [method.grid] if method.grid else []
+        known = TIME_GRIDS[self.score_model.schedule.kind] if self.score_model else ()
+        for name in used:
+            if name not in known:
+                raise ValueError(f"methods.{label}.grid: got {name!r}, expected {one_of(known)}")
 
     @property
     def task(self) -> Task:
         """What its methods are given."""
         return "inference" if self.score_model is None else "diffusion"
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether it has a score model that is trained."""
+        return self.score_model is not None and not self.score_model.exact
 
     @property
     def diffusion(self) -> ScoreModelConfig:

@@ -20,20 +20,20 @@ GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample":
 """Seconds of a job of each stage before any is finished, as measured at scale quick on one core."""
 
 
-RUN, CORES = "HSIVI_RUN", "HSIVI_RUN_CORES"
+RUN, SCOPE, CORES = "HSIVI_RUN", "HSIVI_RUN_SCOPE", "HSIVI_RUN_CORES"
 """Environment variables in which the Snakefile tells its jobs which run they belong to."""
 
 
-def announce(experiments: Iterable[str], cores: int) -> None:
-    """Tell the jobs of this process which experiments are run, on how many cores."""
-    os.environ[RUN], os.environ[CORES] = " ".join(experiments), str(cores)
+def announce(experiments: Iterable[str], scope: str, cores: int) -> None:
+    """Tell the jobs of this process which experiments are run in which scope, on how many cores."""
+    os.environ |= {RUN: " ".join(experiments), SCOPE: scope, CORES: str(cores)}
 
 
-def announced() -> tuple[list[str], int] | None:
+def announced() -> tuple[list[str], str, int] | None:
     """Return what `announce` was told, or None outside a run."""
-    if RUN not in os.environ or CORES not in os.environ:
+    if not {RUN, SCOPE, CORES} <= set(os.environ):
         return None
-    return os.environ[RUN].split(), int(os.environ[CORES])
+    return os.environ[RUN].split(), os.environ[SCOPE], int(os.environ[CORES])
 
 
 class Job(NamedTuple):
@@ -63,7 +63,7 @@ def jobs(experiments: Iterable[Experiment]) -> list[Job]:
                 ("pretrain", files.score_model),
                 ("reference", files.reference),
             ):
-                if stage == "pretrain" and experiment.score_model is None:
+                if stage == "pretrain" and not experiment.pretrains:
                     continue
                 found.append(Job(stage, experiment.name, 1.0, output))
         for cell in methods.cells(experiment):

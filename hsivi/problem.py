@@ -93,12 +93,21 @@ class Problem(Budget):
         Raises:
             ValueError: the score model is a formula, not a network.
         """
+        return self.network.copies(replicas)
+
+    @property
+    def network(self) -> NetworkScoreModel:
+        """The pre-trained network.
+
+        Raises:
+            ValueError: the score model is a formula, not a network.
+        """
         if not isinstance(self.teacher, NetworkScoreModel):
             raise ValueError(
                 f"copies of the score model: got {type(self.teacher).__name__}, expected a network; this method needs "
                 f"one to start from"
             )
-        return self.teacher.copies(replicas)
+        return self.teacher
 
 
 @dataclass
@@ -151,8 +160,8 @@ def build_network(
 
 def build_score_model(config: ScoreModelConfig, event_shape: tuple[int, ...], seed: int) -> NetworkScoreModel:
     """Return a freshly initialised score model, a stack of one, on the computing device."""
-    network = build_network(config.network, event_shape, (seed,)).to(compute_device())
-    read = config.network
+    read, _ = config.trained
+    network = build_network(read, event_shape, (seed,)).to(compute_device())
     return NetworkScoreModel(network, build_schedule(config.schedule), read.predicts, read.finest_scale)
 
 

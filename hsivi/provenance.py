@@ -62,6 +62,7 @@ def _imports(path: Path) -> Iterable[Path]:
 PLUMBING = tuple(
     ROOT / "hsivi" / f"{name}.py"
     for name in (
+        "baseline_file",
         "config",
         "data_config",
         "experiment",

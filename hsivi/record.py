@@ -46,6 +46,8 @@ class Record(Frozen):
         experiment, dataset, label, baseline, scale: which cell.
         nfe: function evaluations a sample, counted.
         time_grid: name of the time grid.
+        levels: its times s_0, ..., s_T; empty where there is none.
+        protocol: ``common`` or ``as_published``, see `hsivi.experiment.Method`.
         status: ``ok``, or ``declined`` where the method does not apply.
         reason: why it was declined.
         config: the method's full settings.
@@ -68,6 +70,8 @@ class Record(Frozen):
     scale: str
     nfe: int
     time_grid: str | None
+    levels: tuple[float, ...] = ()
+    protocol: Literal["common", "as_published"] = "common"
     status: Literal["ok", "declined"]
     reason: str | None = None
     config: Mapping[str, Any]

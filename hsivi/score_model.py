@@ -6,6 +6,7 @@ missing hat: S = -eps / sqrt(1 - alpha)), so score-training and noise-training a
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -87,7 +88,14 @@ class NetworkScoreModel(ScoreModel):
 
     def copies(self, replicas: int) -> "NetworkScoreModel":
         """Return a trainable stack of equal copies of a stack of one."""
-        return NetworkScoreModel(self.network.copies(replicas), self.schedule, self.predicts, self.finest_scale)
+        return self._reading(self.network.copies(replicas))
+
+    def with_parameters(self, parameters: Mapping[str, Tensor]) -> "NetworkScoreModel":
+        """Return the same model with other parameters; see `hsivi.nn.stacked.ReplicaStack.with_parameters`."""
+        return self._reading(self.network.with_parameters(parameters))
+
+    def _reading(self, network: ReplicaStack) -> "NetworkScoreModel":
+        return NetworkScoreModel(network, self.schedule, self.predicts, self.finest_scale)
 
 
 class Single(ScoreModel):
@@ -163,11 +171,11 @@ class GaussianMixtureScoreModel(ScoreModel):
         self.weights = weights
 
     def noise(self, x: Tensor, s: Tensor) -> Tensor:
-        return -self.score(x, s) * self.expand(self.schedule.sigma(s))
+        return -self.score(x, s) * self.expand(self.schedule.sigma(s)).to(x)
 
     def score(self, x: Tensor, s: Tensor) -> Tensor:
-        alpha_bar = self.schedule.alpha_bar(s)[..., None]
-        variance = alpha_bar * self.variances.to(x) + 1 - alpha_bar  # (*batch, K)
+        alpha_bar = self.schedule.alpha_bar(s)[..., None].to(x)
+        variance = alpha_bar * self.variances.to(x) + self.schedule.sigma(s)[..., None].to(x).square()  # (*batch, K)
         difference = alpha_bar[..., None].sqrt() * self.means.to(x) - x[..., None, :]  # (*batch, K, d)
         log_weight = (
             self.weights.to(x).log() - 0.5 * difference.square().sum(-1) / variance - 0.5 * x.shape[-1] * variance.log()

@@ -16,10 +16,12 @@ def tidy(records: list[Record]) -> pd.DataFrame:
             **measurement.model_dump(),
             "scale": record.scale,
             "time_grid": record.time_grid,
+            "protocol": record.protocol,
             "commit": record.commit,
         }
         for record in records
         for measurement in record.measurements
     ]
-    columns = ["experiment", "dataset", "method", "nfe", *Measurement.model_fields, "scale", "time_grid", "commit"]
+    facts = ["scale", "time_grid", "protocol", "commit"]
+    columns = ["experiment", "dataset", "method", "nfe", *Measurement.model_fields, *facts]
     return pd.DataFrame(rows, columns=columns)

@@ -51,10 +51,12 @@ def test_paper_recipe_is_appendix_e() -> None:
     assert (moons["iterations"], moons["batch"], moons["critic_updates"], moons["eta"]) == (25_000, 64, 3, 1.0)
     assert [c["learning_rate"] for c in checkerboard] == [1e-5, 2e-5]
     assert [c["critic_learning_rate"] for c in checkerboard] == [5e-5, 1e-4]
-    pretrain = experiment.diffusion.pretrain
+    _, pretrain = experiment.diffusion.trained
     assert (pretrain.iterations, pretrain.learning_rate, pretrain.batch) == (200_000, 3e-4, 100)
 
 
+NO_ROWS: dict[str, Any] = {"methods": {}, "recipes": {}}
+RING = {"kind": "mixture", "datasets": ["ring"], "seed": 1, "reference_draws": 100_000, "floor_pairs": 2}
 MISTAKES = {
     "misspelt key": ({"seedz": [1]}, ["seedz", "not known", "spelling"]),
     "misspelt nested key": (model(pretrain={"lerning_rate": 1}), ["lerning_rate", "not known"]),
@@ -65,15 +67,23 @@ MISTAKES = {
     "unknown data set": ({"data": {**GOOD["data"], "datasets": ["moon"]}}, ["moon", "'moons'"]),
     "unknown recipe": ({"methods": {"hsivi_sm": {"recipe": "best"}}}, ["'best'", "recommended"]),
     "unknown time grid": (model(time_grids={5: "hsvi"}), ["time_grids.5", "'hsvi'", "hsivi, full"]),
-    "no score model": ({"score_model": None}, ["score_model", "got none", "'toy2d'", "expected one"]),
-    "needless score model": (
-        {
-            "data": {"kind": "mixture", "datasets": ["ring"], "seed": 1, "reference_draws": 100_000, "floor_pairs": 2},
-            "methods": {},
-            "recipes": {},
-        },
-        ["score_model", "got one", "'mixture'", "expected none"],
+    "no score model": ({"score_model": None, **NO_ROWS}, ["score_model", "got none", "'toy2d'", "expected one"]),
+    "needless score model": ({"data": RING, **NO_ROWS}, ["'score_mlp'", "'mixture'", "exact, or no score_model"]),
+    "exact score of data": (
+        {"score_model": {**GOOD["score_model"], "network": {"kind": "exact"}, "pretrain": None}, **NO_ROWS},
+        ["'exact'", "'toy2d'", "a network"],
     ),
+    "training of an exact score": (
+        {"data": RING, "score_model": {**GOOD["score_model"], "network": {"kind": "exact"}}, **NO_ROWS},
+        ["pretrain", "a recipe", "nothing to train"],
+    ),
+    "network without training": (
+        {"score_model": {**GOOD["score_model"], "pretrain": None}, **NO_ROWS},
+        ["pretrain", "got none", "'score_mlp'", "expected a recipe"],
+    ),
+    "unknown grid of a row": ({"methods": {"ddim": {"grid": "hsvi"}}}, ["methods.ddim.grid", "'hsvi'", "hsivi, full"]),
+    "grid of another schedule": ({"methods": {"ddim": {"grid": {5: "quad_round"}}}}, ["'quad_round'", "logsnr"]),
+    "unknown protocol": ({"methods": {"ddim": {"protocol": "official"}}}, ["protocol", "'official'", "as_published"]),
     "unknown data set of an override": (
         {"recipes": {**GOOD["recipes"], "paper": {"values": {}, "overrides": [{"datasets": ["moon"], "values": {}}]}}},
         ["recipes.paper.overrides", "moon", "moons"],
@@ -94,6 +104,32 @@ def test_a_mistake_is_one_line_with_given_expected_and_remedy(mistake: str, tmp_
     assert "got" in message and "expected" in message and message.count(";") >= 1, message
     for word in words:
         assert word in message, message
+
+
+def test_scope_full_adds_rows_and_budgets() -> None:
+    core, full = (load_experiment("ring", "quick", scope) for scope in ("core", "full"))
+    assert set(methods.rows(core)) < set(methods.rows(full))
+    assert set(methods.cells(core)) < set(methods.cells(full))
+    budgets = {
+        label: [c.nfe for c in methods.cells(full) if c.label == label]
+        for label in ("ddim", "fastdpm", "ddpm-published")
+    }
+    assert budgets == {"ddim": [5, 10, 15, 20, 50, 1000], "fastdpm": [5, 10, 15, 20, 50], "ddpm-published": [5, 10, 15]}
+    assert {c.nfe for c in methods.cells(core)} == {0, 5, 10}
+    with pytest.raises(ConfigError, match="scope: got 'whole', expected one of core, full"):
+        load_experiment("ring", "quick", "whole")
+
+
+def test_a_rows_grid_comes_first_then_the_experiments() -> None:
+    ring = load_experiment("ring", "quick")
+    assert methods.time_grid_name(ring, "dpm_solver_fast", 5) == "fast_logsnr"
+    assert methods.time_grid_name(ring, "ddim", 5) == "ddim_quad_floor"
+    assert methods.time_grid_name(ring, "ddim", 1000) == "full"
+    by_budget = ring.methods["ddim"].model_copy(update={"grid": {5: "uniform"}})
+    changed = ring.model_copy(update={"methods": {**ring.methods, "ddim": by_budget}})
+    assert methods.time_grid_name(changed, "ddim", 5) == "uniform"
+    with pytest.raises(ConfigError, match="no grid for NFE 10"):
+        methods.time_grid_name(changed, "ddim", 10)
 
 
 def test_settings_of_cells_are_checked_before_anything_runs() -> None:

@@ -12,6 +12,7 @@ from hsivi.config import ROOT
 from hsivi.data.mixture import Mixture
 from hsivi.data_config import MixtureData
 from hsivi.metrics.mixture import MixtureReference
+from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule
 from tests.oracles import assert_mean
 
 N = 10_000
@@ -66,6 +67,35 @@ def test_a_draw_depends_on_its_key_alone():
     assert first.dtype == np.float64
     for key in [(2, "floor", 0), (1, "measure", 0), (1, "floor", 1), (1, "floor")]:
         assert not np.isin(RING.draw(50, *key), first).any()
+
+
+def test_the_unit_ring_is_the_ring_in_other_units():
+    unit = Mixture.unit_ring()
+    scale = np.sqrt(51)  # per axis 1 within modes, 100 / 2 between them
+    np.testing.assert_allclose(unit.means * scale, RING.means, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(unit.variances, 1 / 51, rtol=1e-14)
+    assert np.array_equal(unit.weights, RING.weights)
+    np.testing.assert_allclose(unit.draw(1000, 3) * scale, RING.draw(1000, 3), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(unit.draw(200_000, 5).var(0), 1, atol=5 * np.sqrt(2 / 200_000))
+
+
+@pytest.mark.parametrize("schedule", [QuadraticSchedule(), LinearBetaSchedule()], ids=["quadratic", "linear_beta"])
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.8])
+def test_the_exact_score_is_that_of_the_diffused_mixture(schedule, at):
+    """u_s has modes N(sqrt(alpha_bar) mu, alpha_bar v + sigma^2); its gradient by autograd, through scipy's density."""
+    unit = Mixture.unit_ring()
+    s = torch.tensor(schedule.lowest + at * (schedule.highest - schedule.lowest), dtype=torch.float64).round(decimals=2)
+    alpha_bar = float(schedule.alpha_bar(s))
+    diffused = Mixture(unit.means * alpha_bar**0.5, unit.variances * alpha_bar + 1 - alpha_bar, unit.weights)
+    x = torch.from_numpy(diffused.draw(50, 1)).requires_grad_()
+    means, variances = torch.from_numpy(diffused.means), torch.from_numpy(diffused.variances)
+    distance = (x[:, None] - means).square().sum(-1)
+    log_density = torch.logsumexp(-distance / (2 * variances) - variances.log(), -1)
+    (gradient,) = torch.autograd.grad(log_density.sum(), x)
+    model = unit.exact_score_model(schedule)
+    score = model.score(x.detach().float(), s)
+    assert score.dtype == torch.float32
+    torch.testing.assert_close(score.double(), gradient, rtol=1e-4, atol=1e-4)  # float32
 
 
 def test_a_stored_mixture_is_the_same():

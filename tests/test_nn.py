@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hsivi.nn.score_mlp import ScoreMLP, sinusoidal_embedding
 from hsivi.nn.stacked import StackedLinear
+from hsivi.nn.unet import StackedUNet
 
 pytestmark = pytest.mark.usefixtures("float64")
 SEEDS = (5, 7, 11)
@@ -105,6 +106,27 @@ def test_copies_are_equal_trainable_and_independent():
         assert copied.requires_grad
         assert (copied.grad[[0, 2]] == 0).all(), name
         assert copied.data_ptr() != original.data_ptr()
+
+
+def unet(seeds: tuple[int, ...]) -> StackedUNet:
+    return StackedUNet(seeds, image_size=8, image_channels=1, channels=(8, 8), layers_per_block=1, norm_groups=4)
+
+
+@pytest.mark.parametrize("make", [mlp, unet])
+def test_with_parameters_is_the_other_network_and_shares_its_memory(make):
+    first, second = make((1,)), make((2,))
+    theirs = {name: value.detach() for name, value in second.named_parameters()}
+    changed = first.with_parameters(theirs)
+    shape = (1, 5, 2) if first.event_ndim == 1 else (1, 5, 1, 8, 8)
+    x, before = randn(*shape), next(first.parameters()).clone()
+    assert torch.equal(changed(x, torch.tensor(3.0)), second(x, torch.tensor(3.0)))
+    assert torch.equal(next(first.parameters()), before)
+    for name, parameter in changed.named_parameters():
+        assert parameter.data_ptr() == theirs[name].data_ptr()
+        assert not parameter.requires_grad
+    theirs.pop(next(iter(theirs)))
+    with pytest.raises(ValueError, match="another set than the network's"):
+        first.with_parameters(theirs)
 
 
 def test_a_selected_replica_is_the_replica():

@@ -165,9 +165,10 @@ def test_a_new_file_becomes_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mine.write_text(DDIM.read_text().replace('TITLE = "DDIM"', 'TITLE = "Mine"'))
     found = {**methods.method_files(), "mine": mine}
     monkeypatch.setattr(methods, "method_files", lambda: found)
-    experiment = load_experiment("toy2d", "quick")
-    cells = [cell for cell in methods.cells(experiment) if cell.label == "mine"]
-    assert [(c.dataset, c.nfe) for c in cells] == [(d, n) for d in experiment.data.datasets for n in experiment.nfe]
+    for scope, budgets in (("core", (5, 10)), ("full", (5, 10, 15, 20, 50))):
+        experiment = load_experiment("toy2d", "quick", scope)
+        cells = [cell for cell in methods.cells(experiment) if cell.label == "mine"]
+        assert [(c.dataset, c.nfe) for c in cells] == [(d, n) for d in experiment.data.datasets for n in budgets]
 
 
 def test_reports_declare_what_they_write() -> None:

@@ -12,7 +12,9 @@ from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import read_json, read_record
 from hsivi.sampler import load_baseline
+from hsivi.schedule import QuadraticSchedule
 from hsivi.stages import data, fit, measure, pretrain, reference, sample
+from hsivi.time_grid import time_grid
 
 CELL = Cell("smoke", "toy2d", "moons", "ddim", 5)
 TRAINED = Cell("smoke", "toy2d", "moons", "hsivi_sm", 5)
@@ -50,7 +52,9 @@ def test_a_cell_from_samples_to_record(tiny: Experiment) -> None:
     sample.run(tiny, CELL)
     measure.run(tiny, CELL)
     record = read_record(layout.CellFiles(CELL).record)
-    assert (record.status, record.nfe, record.config) == ("ok", 5, {"eta": 0.0})
+    assert (record.status, record.nfe, record.config["eta"]) == ("ok", 5, 0.0)
+    assert (record.time_grid, record.protocol) == ("hsivi", "common")
+    assert record.levels == tuple(time_grid(QuadraticSchedule(), "hsivi", 5).tolist())
     assert {m.seed for m in record.measurements} == set(tiny.seeds)
     assert all(m.num_samples == 300 and m.floor is not None for m in record.measurements)
     stored = load_arrays(layout.CellFiles(CELL).samples)

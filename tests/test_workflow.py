@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hsivi.config import ROOT, SCALES, experiment_files, load_experiment
+from hsivi import layout
+from hsivi.config import ROOT, SCALES, SCOPES, experiment_files, load_experiment
 from hsivi.methods import cells
 from hsivi.record import read_record
 from hsivi.reporting import reports
@@ -75,9 +76,11 @@ def smoke(checkout: Checkout) -> Checkout:
     return checkout
 
 
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("scale", SCALES)
-def test_dry_run(scale: str, checkout: Checkout) -> None:
-    done = checkout.snakemake("--dry-run", "--quiet", "all", "--config", f"scale={scale}", "--forceall")
+def test_dry_run(scale: str, scope: str, checkout: Checkout) -> None:
+    settings = ["--config", f"scale={scale}", f"scope={scope}"]
+    done = checkout.snakemake("--dry-run", "--quiet", "all", *settings, "--forceall")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -85,6 +88,7 @@ def test_dry_run(scale: str, checkout: Checkout) -> None:
     ("settings", "words"),
     [
         (["scale=huge"], ["'huge'", "smoke, quick, paper"]),
+        (["scale=smoke", "scope=ful"], ["'ful'", "did you mean 'full'"]),
         (["scale=smoke", "experiments=toy2 digits"], ["'toy2'", "did you mean 'toy2d'"]),
     ],
 )
@@ -100,7 +104,7 @@ def test_a_wrong_choice_is_one_line(settings: list[str], words: list[str], check
 def test_smoke_measures_every_cell(smoke: Checkout) -> None:
     table = pd.read_csv(smoke.folder / "results" / "smoke" / "metrics.csv")
     for name in experiment_files():
-        experiment = load_experiment(name, "smoke")
+        experiment = load_experiment(name, "smoke", "core")
         for cell in cells(experiment):
             folder = smoke.folder / "results" / "smoke" / name / cell.dataset / cell.label / f"nfe{cell.nfe}"
             record = read_record(folder / "record.json")
@@ -195,8 +199,9 @@ def test_editing_what_a_report_reads_renders_it_again(smoke: Checkout, file: str
 def test_editing_a_baseline_runs_its_own_cells_only(smoke: Checkout) -> None:
     with appended(smoke.folder / "baselines" / "ddim.py", "# edited\n"):
         planned = smoke.planned()
-    own = [c for n in ("toy2d", "digits") for c in cells(load_experiment(n, "smoke")) if c.label == "ddim"]
-    assert planned["sample"] == planned["measure"] == len(own) == 3
+    core = [load_experiment(name, "smoke", "core") for name in ("toy2d", "digits", "ring")]
+    own = [cell for experiment in core for cell in cells(experiment) if cell.label == "ddim"]
+    assert planned["sample"] == planned["measure"] == len(own) == 4
     assert not {"data", "pretrain", "reference", "fit"} & set(planned)
 
 
@@ -208,8 +213,21 @@ def test_a_new_file_is_a_new_row(smoke: Checkout) -> None:
         planned = smoke.planned()
     finally:
         euler.unlink()
-    assert planned["sample"] == planned["measure"] == 3
+    assert planned["sample"] == planned["measure"] == 4
     assert not {"data", "pretrain", "reference", "fit"} & set(planned)
+
+
+def test_every_row_of_scope_full_runs(tmp_path: Path) -> None:
+    """Where scores are exact and nothing is trained; a network to start from is the one thing that is missing."""
+    checkout = Checkout(tmp_path)
+    settings = ["--config", "scale=smoke", "scope=full", "experiments=ring"]
+    done = checkout.snakemake("--cores", "2", *settings)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for cell in cells(load_experiment("ring", "smoke", "full")):
+        record = read_record(tmp_path / layout.CellFiles(cell).record)
+        assert record.status == ("declined" if cell.label == "hsivi_sm" else "ok"), record.reason
+        assert len(record.levels) == (cell.nfe + 1 if cell.nfe and record.status == "ok" else 0)
+        assert record.protocol == ("as_published" if cell.label.endswith("-published") else "common")
 
 
 def test_a_lost_record_is_measured_again_and_equal(smoke: Checkout) -> None:

@@ -9,6 +9,7 @@ from hsivi.data_config import DataConfig
 
 if TYPE_CHECKING:  # opening data to measure samples needs no torch
     from hsivi.gaussian import DiagonalGaussian
+    from hsivi.schedule import Schedule
     from hsivi.score_model import ScoreModel
     from hsivi.target import Target
 
@@ -43,6 +44,14 @@ class TrainingDataset(Dataset, Protocol):
         ...
 
 
+class ScoredDataset(Dataset, Protocol):
+    """A distribution whose scores under noise are known."""
+
+    def exact_score_model(self, schedule: "Schedule") -> "ScoreModel":
+        """Return the exact score model under the noise of a schedule."""
+        ...
+
+
 class TargetDataset(Dataset, Protocol):
     """A distribution known through its density."""
 
@@ -71,7 +80,7 @@ def prepare(config: DataConfig, dataset: str) -> Dataset:
     if config.kind == "mixture":
         from hsivi.data.mixture import Mixture
 
-        return Mixture.ring()
+        return Mixture.unit_ring() if dataset == "unit_ring" else Mixture.ring()
     if config.kind == "posterior":
         from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
 

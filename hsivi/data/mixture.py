@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsivi.gaussian import DiagonalGaussian
+    from hsivi.schedule import Schedule
     from hsivi.score_model import GaussianMixtureScoreModel
     from hsivi.target import GaussianMixture
 
@@ -64,6 +65,13 @@ class Mixture:
         return cls(means, np.ones(MODES), np.full(MODES, 1 / MODES))
 
     @classmethod
+    def unit_ring(cls) -> "Mixture":
+        """Return the ring in units in which each axis has variance one, as data of a diffusion are."""
+        ring = cls.ring()
+        variance = float(ring.variances.mean() + np.square(ring.means).mean())
+        return cls(ring.means / np.sqrt(variance), ring.variances / variance, ring.weights)
+
+    @classmethod
     def restore(cls, arrays: Mapping[str, NDArray[Any]]) -> "Mixture":
         """Open what `arrays` returned."""
         means, variances, weights = (np.asarray(arrays[key], np.float64) for key in ("means", "variances", "weights"))
@@ -106,9 +114,14 @@ class Mixture:
     def diffused(self) -> "GaussianMixtureScoreModel":
         """The scores of the mixture under noise, alpha_bar(s) = 1 - s^2: the diffusion bridge  (HSIVI, D.1)."""
         from hsivi.schedule import QuadraticSchedule
+
+        return self.exact_score_model(QuadraticSchedule())
+
+    def exact_score_model(self, schedule: "Schedule") -> "GaussianMixtureScoreModel":
+        """Return the scores of the mixture under the noise of a schedule."""
         from hsivi.score_model import GaussianMixtureScoreModel
 
-        return GaussianMixtureScoreModel(QuadraticSchedule(), *self._tensors())
+        return GaussianMixtureScoreModel(schedule, *self._tensors())
 
     def _tensors(self) -> "tuple[Tensor, Tensor, Tensor]":
         import torch

@@ -35,6 +35,19 @@ class ReplicaStack(nn.Module, ABC):
     def copies(self, replicas: int) -> Self:
         """Return a trainable stack of equal copies of a stack of one."""
 
+    def with_parameters(self, parameters: Mapping[str, Tensor]) -> Self:
+        """Return this stack with other parameters of the same names, frozen; they are shared, not copied.
+
+        Raises:
+            ValueError: a parameter is missing, or is none of the stack's.
+        """
+        own = dict(self.named_parameters())
+        if set(parameters) != set(own):
+            odd = sorted(set(parameters) ^ set(own))[0]
+            raise ValueError(f"parameters: got another set than the network's ({odd!r}), expected the same; fit again")
+        memo = {id(old): nn.Parameter(parameters[name], requires_grad=False) for name, old in own.items()}
+        return copy.deepcopy(self, memo)
+
     @abstractmethod
     def select(self, parameters: Mapping[str, Tensor], replica: int) -> dict[str, Tensor]:
         """Return, of a stack's parameters by name, those of one replica as the parameters of a stack of one."""

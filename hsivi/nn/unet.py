@@ -90,7 +90,7 @@ class StackedUNet(ReplicaStack):
 
     def copies(self, replicas: int) -> Self:
         """Return a trainable stack of equal copies of a stack of one."""
-        stack = copy.deepcopy(self)
+        stack = copy.deepcopy(self, {id(self.networks): None})  # all but the networks, which are copied once each
         stack.networks = nn.ModuleList(copy.deepcopy(self.networks[0]) for _ in range(replicas))
         return stack.requires_grad_(True)
 

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from hsivi import layout, methods, provenance
 from hsivi.arrays import load_arrays
-from hsivi.data import Dataset, TargetDataset
+from hsivi.config import ConfigError
+from hsivi.data import Dataset, ScoredDataset, TargetDataset, TrainingDataset
 from hsivi.experiment import Experiment
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.methods import Cell, MethodInfo
-from hsivi.problem import InferenceProblem, Problem, build_score_model, compute_device
+from hsivi.problem import InferenceProblem, Problem, build_schedule, build_score_model, compute_device
+from hsivi.rng import generator
 from hsivi.sampler import Baseline, load_baseline, make_config
+from hsivi.score_model import ScoreModel
 from hsivi.stages import settings
 from hsivi.stages.common import files, needed, open_dataset
 from hsivi.time_grid import time_grid
@@ -79,12 +82,36 @@ def open_cell(experiment: Experiment, cell: Cell) -> OpenCell:
 
 
 def _problem(experiment: Experiment, cell: Cell, dataset: Dataset, grid: str | None) -> Problem:
-    teacher = build_score_model(experiment.diffusion, dataset.event_shape, experiment.data.seed)
+    teacher = _teacher(experiment, cell, dataset)
+    try:
+        levels = time_grid(teacher.schedule, grid, cell.nfe) if grid is not None else None
+    except ValueError as error:
+        raise ConfigError(f"{experiment.name}.yaml: {cell.label}: {error}") from error
+    drawing = _drawing(dataset)
+    return Problem(cell.nfe, dataset.event_shape, drawing, teacher, levels, _training(dataset) or drawing)
+
+
+def _teacher(experiment: Experiment, cell: Cell, dataset: Dataset) -> ScoreModel:
+    if experiment.diffusion.exact:
+        return cast(ScoredDataset, dataset).exact_score_model(build_schedule(experiment.diffusion.schedule))
+    score_model = build_score_model(experiment.diffusion, dataset.event_shape, experiment.data.seed)
     stored = load_arrays(files(experiment, cell.dataset).score_model)
-    teacher.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
-    teacher.network.requires_grad_(False)
-    levels = time_grid(teacher.schedule, grid, cell.nfe) if grid is not None else None
-    return Problem(cell.nfe, dataset.event_shape, _drawing(dataset), teacher=teacher, levels=levels)
+    score_model.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
+    score_model.network.requires_grad_(False)
+    return score_model
+
+
+def _training(dataset: Dataset) -> Callable[..., Tensor] | None:
+    """Return a function that draws from the training points, with replacement; None where there are none."""
+    if not hasattr(dataset, "training_points"):
+        return None
+
+    def draw(n: int, *key: int | str) -> Tensor:
+        points = cast(TrainingDataset, dataset).training_points()
+        rows = generator("training points", *key).integers(0, len(points), n)
+        return torch.from_numpy(points[rows]).float().to(compute_device())
+
+    return draw
 
 
 def _inference_problem(cell: Cell, dataset: TargetDataset) -> InferenceProblem:

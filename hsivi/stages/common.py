@@ -50,9 +50,9 @@ def files(experiment: Experiment, dataset: str) -> layout.DatasetFiles:
 
 
 def needed(experiment: Experiment, dataset: str) -> list[Path]:
-    """Return the files that every cell of a data set needs: the data, and the score model where there is one."""
+    """Return the files that every cell of a data set needs: the data, and the score model where it is a network."""
     shared = files(experiment, dataset)
-    return [shared.data] if experiment.score_model is None else [shared.data, shared.score_model]
+    return [shared.data, shared.score_model] if experiment.pretrains else [shared.data]
 
 
 def open_dataset(experiment: Experiment, dataset: str) -> Dataset:

@@ -32,6 +32,8 @@ def run(experiment: Experiment, cell: Cell) -> None:
         scale=experiment.scale,
         nfe=made.get("nfe", cell.nfe),
         time_grid=methods.time_grid_name(experiment, cell.label, cell.nfe),
+        levels=tuple(made.get("levels", ())),
+        protocol=methods.protocol(experiment, cell.label),
         status="ok" if declined is None else "declined",
         reason=declined,
         config=made.get("config", {}),

@@ -19,7 +19,7 @@ def run(experiment: Experiment, dataset: str) -> None:
     """Write the network's (averaged) parameters and their note."""
     watch, output = Stopwatch(), files(experiment, dataset).score_model
     target, seed = cast(TrainingDataset, open_dataset(experiment, dataset)), experiment.data.seed
-    recipe = experiment.diffusion.pretrain
+    _, recipe = experiment.diffusion.trained
     score_model = build_score_model(experiment.diffusion, target.event_shape, seed)
     trainer = Pretrainer(
         score_model,

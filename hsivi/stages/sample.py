@@ -32,6 +32,8 @@ ELBO_SAMPLES = 2_000
 """Samples of each seed that a lower bound on the log evidence is averaged over."""
 FIELD_POINTS = 21
 FIELD_EXTENT = 2.5
+ILLUSTRATED = 12
+"""Samples of the first seed whose noise a method may use for illustrations."""
 
 
 def run(experiment: Experiment, cell: Cell) -> None:
@@ -49,6 +51,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
         cell.command("sample"),
         seeds=list(experiment.seeds),
         config=_plain(opened.config),
+        levels=_levels(opened),
         device=device_name(),
         dtype="float32",
         threads=torch.get_num_threads(),
@@ -82,6 +85,7 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
         progress.update(done + 1, len(experiment.seeds))
     arrays |= {name: np.concatenate(of_seeds) for name, of_seeds in parts.items()}
     arrays |= _estimated_scores(opened, states[0])
+    arrays |= _illustrations(opened, experiment.seeds[0], states[0], set(arrays))
     return arrays, {"nfe": nfe, "sampling_seconds": round(seconds, 3)}
 
 
@@ -129,9 +133,30 @@ def _estimated_scores(opened: OpenCell, state: State) -> dict[str, NDArray[Any]]
     return {"field_points": points, "field_estimate": _stack(estimates), "field_target": _stack(targets)}
 
 
+@torch.no_grad()
+def _illustrations(opened: OpenCell, seed: int, state: State, taken: set[str]) -> dict[str, NDArray[Any]]:
+    """Return, for a method with ``illustrate``, its arrays for figures; evaluations are not counted."""
+    illustrate = getattr(opened.baseline, "illustrate", None)
+    if illustrate is None:
+        return {}
+    noise = SampleNoise(seed, 0, ILLUSTRATED, opened.problem.event_shape, device=compute_device())
+    drawn = illustrate(opened.problem, opened.config, noise, state)
+    if common := sorted(taken & set(drawn)):
+        raise ConfigError(
+            f"{opened.baseline.TITLE}: got an illustration named {common[0]!r}, expected a name that nothing else of "
+            f"the cell has; rename it"
+        )
+    return {name: values.cpu().numpy() for name, values in drawn.items()}
+
+
 def _stack(values: list[Tensor]) -> NDArray[Any]:
     array: NDArray[Any] = torch.stack(values).cpu().numpy()
     return array
+
+
+def _levels(opened: OpenCell) -> list[float]:
+    levels = opened.problem.levels if isinstance(opened.problem, Problem) else None
+    return [] if levels is None else levels.tolist()
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -13,9 +13,10 @@ rule collect:
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("collect")),
+        scope=SCOPE,
         experiments=" ".join(NAMES),
     shell:
-        "python -m hsivi collect --scale {params.scale} --experiments {params.experiments} 2>&1 | tee {log}"
+        "python -m hsivi collect --scale {params.scale} --scope {params.scope} --experiments {params.experiments} 2>&1 | tee {log}"
 
 
 for report in REPORTS:
@@ -35,6 +36,8 @@ for report in REPORTS:
             scale=SCALE,
             code=provenance.code_digest(report.path),
             name=report.name,
+            scope=SCOPE,
             experiments=" ".join(NAMES),
         shell:
-            "python -m hsivi report {params.name} --scale {params.scale} --experiments {params.experiments} 2>&1 | tee {log}"
+            "python -m hsivi report {params.name} --scale {params.scale} --scope {params.scope}"
+            " --experiments {params.experiments} 2>&1 | tee {log}"
