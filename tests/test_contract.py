@@ -37,6 +37,12 @@ def learning(result: str) -> tuple[str, str]:
     return function("fit(problem, config, seeds, session)", result)
 
 
+CORRELATED = """        centre, width = x.new_tensor([0.5, -0.3]), x.new_tensor([0.6, 0.2]).sqrt()
+        if t == 0 and x.ndim == 2:
+            z = (x - centre) / width
+            x = centre + width * (0.8 * z + 0.6 * z[:, :1]).where(x.new_tensor([False, True]).bool(), z)
+        yield x
+"""
 TOO_LONG = """class Training:
     iteration = 0
 
@@ -209,7 +215,7 @@ BROKEN = [
     ("images", (START, f"{START}\n    x = x - (x.mean(0) if x.ndim > 2 else 0)"), "between batches of 64 .*on images"),
     ("limit", (EVALUATE, f"{EVALUATE} * 0.9"), "got variance .* at 200 evaluations, expected the data's 0.6, 0.2"),
     ("limit", (EVALUATE, f"{EVALUATE}.flip(1)"), "got mean .* expected the data's 0.5, -0.3 .* declare LIMIT = False"),
-    ("limit", (YIELD, "        yield x + 0.5 * x.flip(-1)\n"), "got mean"),
+    ("limit", (YIELD, CORRELATED), "got correlation 0.6.* expected the data's 0"),
 ]
 
 BROKEN_INFERENCE = [
@@ -258,6 +264,8 @@ def test_a_mistake_fails_its_own_check_in_plain_words(
     message = results[name].message
     assert re.search(words, message), message
     assert "\n" not in str(results[name]) and str(results[name]).startswith("FAILED  ")
+    elsewhere = "lower_bound" if source == SAMPLER else "limit"
+    assert elsewhere not in results or name in ("python", "declarations"), "it is about the other task"
     waiting = {check.name for check in CHECKS if name in check.after} & set(results)
     assert all(results[other].message.startswith("not checked") for other in waiting)
 
@@ -319,6 +327,12 @@ def test_what_a_baseline_may_decline(edit: tuple[str, str], idle: dict[str, str]
     assert not failed(results), "\n".join(map(str, results.values()))
     others = {name: result.message for name, result in results.items() if result.status == "-"}
     assert {k: v for k, v in others.items() if k not in ("fit", "fit_of_one_seed", "rows", "figures")} == idle
+
+
+def test_a_lower_bound_is_optional(tmp_path: Path) -> None:
+    results = examined(tmp_path / "mine.py", INFERENCE, ("def elbo(", "def bound("))
+    assert not failed(results)
+    assert (results["lower_bound"].status, results["lower_bound"].message) == ("-", "it has no elbo")
 
 
 @pytest.mark.parametrize(
