@@ -1,8 +1,8 @@
 """DPM-Solver: exponential integrators of the probability-flow ODE with inner evaluations, all steps of one order.
 
 A budget of K evaluations is K // order steps of that order, then one step of order K % order unless that is zero.  The
-levels of the grid are the ends of the steps and, between them, the inner evaluations  (Lu et al., 2022, Algorithms 1
-and 2; formulas in `hsivi.dpm_solver`).
+levels of the grid are the ends of the steps and, between them, the inner evaluations; the grids ``order2_logsnr`` and
+``order3_logsnr`` have steps of equal length  (Lu et al., 2022, Algorithms 1 and 2; formulas in `hsivi.dpm_solver`).
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from torch import Tensor
 from hsivi.dpm_solver import Correction, ExponentialIntegrator, Prediction, refusal
 from hsivi.noise import SampleNoise
 from hsivi.problem import Problem
+from hsivi.time_grid import equal_orders
 
 TITLE = "DPM-Solver"
 CITATION = "lu2022dpm"
@@ -47,7 +48,6 @@ def skip(problem: Problem, config: Config) -> str | None:
 
 def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
     """Yield x_{T-1}, ..., x_0, a state after each evaluation, at the levels of the grid."""
-    steps, rest = divmod(problem.nfe, config.order)
-    orders = (config.order,) * steps + ((rest,) if rest else ())
     solver = ExponentialIntegrator(problem.score_model, problem.grid, config.prediction)
-    yield from solver.run(noise.prior(), solver.singlestep(orders, config.correction))
+    stages = solver.singlestep(equal_orders(config.order, problem.nfe), config.correction)
+    yield from solver.run(noise.prior(), stages)

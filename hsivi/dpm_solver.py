@@ -108,7 +108,7 @@ class ExponentialIntegrator:
             outputs.appendleft(self._output(states[0], i))
             x = stage.carry * states[stage.age]
             for weight, output in zip(stage.weights, outputs, strict=False):  # outputs of earlier steps are kept too
-                x = x.add(output, alpha=weight)
+                x = x.add(output, alpha=weight) if weight else x
             states.appendleft(x)
             yield x
 

@@ -9,7 +9,7 @@ from hsivi.data_config import KNOWN_DATASETS, TARGETS, DataConfig
 from hsivi.recipe import Count, Frozen, PretrainRecipe
 
 _ANY_SCHEDULE = (
-    *("hsivi", "full", "time_uniform", "logsnr", "fast_logsnr"),
+    *("hsivi", "full", "time_uniform", "logsnr", "fast_logsnr", "order2_logsnr", "order3_logsnr"),
     *("var_quadratic", "var_linear", "var_quadratic_uncapped", "var_linear_uncapped"),
 )
 TIME_GRIDS = {

@@ -107,8 +107,14 @@ def _log_snr_levels(schedule: Schedule, at: Tensor) -> Tensor:
     return torch.cat([low[None], levels, high[None]])
 
 
-def _fast_log_snr(schedule: Schedule, steps: int) -> Tensor:
-    orders = fast_orders(steps)
+def equal_orders(order: int, num_evaluations: int) -> tuple[int, ...]:
+    """Return the orders of a solver whose steps all have one order, but for what is left of the budget at the end."""
+    steps, rest = divmod(num_evaluations, order)
+    return (order,) * steps + ((rest,) if rest else ())
+
+
+def _solver_log_snr(schedule: Schedule, orders: tuple[int, ...]) -> Tensor:
+    """Return levels for steps of these orders: ends equidistant in half log-SNR, inner levels at equal parts."""
     begins = [(step + inner / order) for step, order in enumerate(orders) for inner in range(order)]
     at = 1 - torch.tensor([*begins, len(orders)], dtype=torch.float64) / len(orders)
     return _log_snr_levels(schedule, at.flip(0))
@@ -202,7 +208,17 @@ _OF_NOISE = (
     TimeGrid(
         "fast_logsnr",
         "outer steps of DPM-Solver-fast equidistant in half log-SNR, inner levels at equal parts (Lu et al., 2022)",
-        _fast_log_snr,
+        lambda schedule, steps: _solver_log_snr(schedule, fast_orders(steps)),
+    ),
+    TimeGrid(
+        "order2_logsnr",
+        "the same for steps of order 2, the last of order 1 where T is odd",
+        lambda schedule, steps: _solver_log_snr(schedule, equal_orders(2, steps)),
+    ),
+    TimeGrid(
+        "order3_logsnr",
+        "the same for steps of order 3, the last of order T modulo 3",
+        lambda schedule, steps: _solver_log_snr(schedule, equal_orders(3, steps)),
     ),
     TimeGrid(
         "var_quadratic",

@@ -258,6 +258,36 @@ def test_third_order_multistep_is_exact_for_parabolas(prediction: str) -> None:
         assert torch.allclose(last, model.solution(before, ROUGH[:2]), **FLOAT64) == right
 
 
+# the papers' order 2, as printed, on uneven levels
+
+
+def numbers(levels: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    columns = QUADRATIC.alpha_bar(levels).sqrt(), QUADRATIC.sigma(levels), half_log_snr(QUADRATIC, levels)
+    return list(zip(*columns, strict=True))
+
+
+def test_order_two_as_printed() -> None:
+    """DPM-Solver-2 with any r1 (Lu et al., 2022)."""
+    levels, x, model = ROUGH[1:4], prior(), mixture(QUADRATIC)
+    (a_t, std_t, lam_t), (_, _, lam_1), (a_s, _, lam_s) = numbers(levels)
+    inner, last = path(SINGLE, {"order": 2}, problem(model, levels))
+    h = lam_t - lam_s
+    eps, eps_1 = model.noise(x, levels[2]), model.noise(inner, levels[1])
+    growth, r1 = std_t * torch.expm1(h), (lam_1 - lam_s) / h
+    torch.testing.assert_close(last, a_t / a_s * x - growth * eps - growth / (2 * r1) * (eps_1 - eps), **FLOAT64)
+
+
+def test_two_steps_as_printed() -> None:
+    """DPM-Solver++(2M)  (Lu et al., 2022b, Algorithm 2)."""
+    levels, x, model = ROUGH[1:4], prior(), mixture(QUADRATIC)
+    (a_t, std_t, lam_t), (_, std_1, lam_1), (_, _, lam_s) = numbers(levels)
+    middle, last = path(MULTI, {"lower_order_final": False}, problem(model, levels))
+    h = lam_t - lam_1
+    r = (lam_1 - lam_s) / h
+    d = (1 + 1 / (2 * r)) * model.denoised(middle, levels[1]) - 1 / (2 * r) * model.denoised(x, levels[2])
+    torch.testing.assert_close(last, std_t / std_1 * middle - a_t * torch.expm1(-h) * d, **FLOAT64)
+
+
 # convergence to the closed form of the flow of Gaussian data
 
 MEAN, VARIANCE = torch.tensor([0.5, -0.3], dtype=torch.float64), 0.2

@@ -22,7 +22,7 @@ EVERY = pytest.mark.parametrize(
 )
 STEPS = range(1, 61)
 VAR = ["var_quadratic", "var_linear", "var_quadratic_uncapped", "var_linear_uncapped"]
-ENDS_NOISY = {"hsivi", "time_uniform", "logsnr", "fast_logsnr"}
+ENDS_NOISY = {"hsivi", "time_uniform", "logsnr", "fast_logsnr", "order2_logsnr", "order3_logsnr"}
 REFUSED = {
     **{(IMAGE, "hsivi"): set(range(41, 61)), (IMAGE, "full"): set(STEPS)},
     **{(IMAGE, name): {1} for name in ("ddim_quad_floor", "quad_round", "uniform", "ends_included", "linear_floor")},
@@ -128,10 +128,15 @@ def parts_of_steps(orders):
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["logsnr", "fast_logsnr"])
+@pytest.mark.parametrize("name", ["logsnr", "fast_logsnr", "order2_logsnr", "order3_logsnr"])
 def test_equidistant_half_log_snr(schedule, name):
     for steps, levels in accepted(schedule, name).items():
-        orders = (1,) * steps if name == "logsnr" else fast_orders(steps)
+        orders = {
+            "logsnr": (1,) * steps,
+            "fast_logsnr": fast_orders(steps),
+            "order2_logsnr": (2,) * (steps // 2) + (1,) * (steps % 2),
+            "order3_logsnr": (3,) * (steps // 3) + ((steps % 3,) if steps % 3 else ()),
+        }[name]
         begins = [float(part / len(orders)) for part in [*parts_of_steps(orders), len(orders)]]
         got = half_log_snr(schedule, levels).flip(0)
         at = torch.tensor(begins, dtype=torch.float64)
