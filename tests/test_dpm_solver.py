@@ -422,12 +422,8 @@ def test_fast_blows_up_at_five_evaluations() -> None:
 
 def test_order_two_at_five_evaluations_needs_its_own_grid() -> None:
     """Steps (2, 2, 1) of equal length, or short ones at low noise, stay in range; steps of 2, 2 and 1 parts do not."""
-    low, high = (half_log_snr(LINEAR, torch.tensor(s).double()) for s in (LINEAR.lowest, LINEAR.highest))
-    at = torch.tensor([0, 1, 1.5, 2, 2.5, 3]).double() / 3
-    equal = LINEAR.level(torch.sigmoid(2 * (low + (high - low) * at[1:-1])))
-    equal = torch.cat([torch.tensor([LINEAR.lowest]), equal, torch.tensor([LINEAR.highest])])
-    for levels in (equal, time_grid(LINEAR, "time_uniform", 5), time_grid(LINEAR, "hsivi", 5)):
-        assert furthest(SINGLE, {}, levels) < 1.2
+    for grid in ("order2_logsnr", "time_uniform", "hsivi"):
+        assert furthest(SINGLE, {}, time_grid(LINEAR, grid, 5)) < 1.2
     assert furthest(SINGLE, {}, time_grid(LINEAR, "logsnr", 5)) > 1.2
 
 
