@@ -1,46 +1,81 @@
 """What the numbers say, in sentences computed from records; nothing here is written by hand."""
 
-import csv
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind_from_stats
 
-from hsivi import layout
 from hsivi.experiment import Experiment
 from hsivi.tidy import tidy
 from reports._records import records, summary, title
+from reports._samplers import family, rivals
+from reports.margins import OURS
 from reports.table_mixture import MODES, WEIGHTS, complete
 
-HEADLINE = ("js_cell", "jdist_ite", "fd_digits_classifier")
+HEADLINE = {"toy2d": "js_cell", "mixture": "js_cell", "digits": "fd_digits_classifier"}
+"""The metric by which samplers are compared."""
 LEVEL = 0.05
 """Level of the test behind the words below and above."""
 
 
-def findings(scale: str, experiments: Sequence[Experiment]) -> list[str]:
+def findings(experiments: Sequence[Experiment]) -> list[str]:
     """Return the sentences of all experiments shown."""
-    sentences = margins(scale)
+    sentences = []
     for experiment in experiments:
-        if experiment.data.kind == "mixture":
+        if experiment.task == "diffusion":
+            sentences += ranks(experiment) + blow_up(experiment)
+        elif experiment.data.kind == "mixture":
             sentences += modes(experiment)
-        if experiment.data.kind == "posterior":
+        elif experiment.data.kind == "posterior":
             sentences += layers(experiment)
     return sentences
 
 
-def margins(scale: str) -> list[str]:
-    """Return a sentence for each rival and headline metric, naming what is not ahead."""
-    with (layout.reports(scale) / "tables" / "margins.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["metric"] in HEADLINE]
+def ranks(experiment: Experiment) -> list[str]:
+    """Return, wherever HSIVI-SM was run, whether it is ahead of all rivals of protocol common, or who is not behind."""
+    metric = HEADLINE[experiment.data.kind]
+    table = tidy(records([experiment]))
+    numbers = summary(table[table.metric == metric]).set_index(["dataset", "nfe", "method"])
+    common = [label for label in rivals(experiment) if family(label) != OURS]
     sentences = []
-    for method, rival, metric in sorted({(row["method"], row["rival"], row["metric"]) for row in rows}):
-        these = [row for row in rows if (row["method"], row["rival"], row["metric"]) == (method, rival, metric)]
-        others = [
-            f"{row['outcome']} on {row['data set']} at T = {row['T']}" for row in these if row["outcome"] != "ahead"
+    for dataset, nfe, label in numbers.index:
+        theirs = numbers.xs((dataset, nfe), level=["dataset", "nfe"])
+        theirs = theirs[theirs.index.isin(common)].sort_values("mean")
+        if family(label) != OURS or theirs.empty:
+            continue
+        ours = numbers.loc[(dataset, nfe, label)]
+        outcomes: dict[str, list[str]] = {}
+        for rival, row in theirs.iterrows():
+            word = _compare(ours, row).partition(" (")[0].replace("ABOVE", "BEHIND")
+            outcomes.setdefault(word, []).append(f"{title(experiment, str(rival))} ({row['mean']:.4f})")
+        ahead = outcomes.pop("below", [])
+        count = f"all {len(ahead)}" if not outcomes else f"{len(ahead)} of {len(theirs)}"
+        sentences.append(
+            f"{dataset}, NFE {nfe}: {title(experiment, label)} ({metric} {ours['mean']:.4f}) is ahead of {count} "
+            f"rivals of protocol common"
+            + (f", the nearest being {ahead[0]}" if ahead else "")
+            + "".join(f"; it is {word} {', '.join(names)}" for word, names in outcomes.items())
+        )
+    return sentences
+
+
+def blow_up(experiment: Experiment) -> list[str]:
+    """Return what DPM-Solver-fast does with five evaluations on a mixture, next to DPM-Solver++(2M)."""
+    table = tidy(records([experiment]))
+    numbers = summary(table[table.nfe == 5]).set_index(["dataset", "method", "metric"])
+    sentences = []
+    for dataset in experiment.data.datasets if experiment.data.kind == "mixture" else ():
+        both = [(dataset, label) for label in ("dpm_solver_fast", "dpm_solver_multistep")]
+        if not all((*place, "js_cell") in numbers.index for place in both):
+            continue
+        words = [
+            f"{title(experiment, label)} puts {100 * numbers.loc[(dataset, label, 'off_mode')]['mean']:.1f} per cent "
+            f"of its samples off all modes (js_cell {numbers.loc[(dataset, label, 'js_cell')]['mean']:.4f})"
+            for _, label in both
         ]
-        ahead = f"{method} is ahead of {rival} in {metric} in {len(these) - len(others)} of {len(these)} comparisons"
-        sentences.append(ahead + (f" ({', '.join(others)})" if others else ""))
+        outcome = _compare(*(numbers.loc[(*place, "js_cell")] for place in both))
+        sentences.append(f"{dataset}, NFE 5: {', '.join(words)}; the first js_cell is {outcome} the second")
     return sentences
 
 

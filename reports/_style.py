@@ -1,4 +1,4 @@
-"""What all figures share: one colour a method everywhere, sizes, and saving as PNG and SVG."""
+"""What all figures share: one colour a method everywhere, sizes, what to say where nothing was run, and saving."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from hsivi import layout
+from hsivi.experiment import Experiment
 
 # From Okabe and Ito's and Tol's palettes, which colour-blind readers can tell apart.
 COLOURS = {
@@ -23,14 +24,39 @@ COLOURS = {
     "uivi": "#117733",
     "gaussian_vi": "#44AA99",
     "laplace": "#999933",
+    "fastdpm": "#56B4E9",
+    "analytic_ddpm": "#661100",
+    "analytic_ddim": "#C9A400",
+    "dpm_solver_fast": "#AA3377",
+    "dpm_solver": "#F2A0C0",
+    "dpm_solver_multistep": "#332288",
+    "iddim": "#4D4D4D",
 }
-OTHERS = ("#56B4E9", "#F0E442", "#AA4499", "#332288")
+OTHERS = ("#AA4499", "#EE8866", "#BBCC33", "#77AADD")
+# As the second sign of a sampler, for eyes and printers without colours.
+MARKERS = {
+    "hsivi_sm": "*",
+    "ddim": "o",
+    "ddpm": "s",
+    "fastdpm": "^",
+    "analytic_ddpm": "D",
+    "analytic_ddim": "d",
+    "dpm_solver_fast": "v",
+    "dpm_solver": "<",
+    "dpm_solver_multistep": ">",
+    "iddim": "P",
+}
 
 
 def colour(label: str) -> str:
     """Return a method's colour; methods without one of their own share four by name."""
     base = label.partition("-")[0]
     return COLOURS.get(base, OTHERS[sum(map(ord, base)) % len(OTHERS)])
+
+
+def marker(label: str) -> str:
+    """Return a sampler's marker; those without one of their own share one."""
+    return MARKERS.get(label.partition("-")[0], "X")
 
 
 def start() -> None:
@@ -60,3 +86,15 @@ def bare(axes: Any, extent: float | None = 2.4) -> None:
     axes.set(xticks=[], yticks=[])
     if extent is not None:
         axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
+
+
+def absent(panel: Any, experiment: Experiment, declined: bool = False) -> None:
+    """Say in an empty panel that its rows declined, or that they were not run and what runs them."""
+    scale = "quick" if experiment.scale == "smoke" else experiment.scale
+    words = (
+        f"not run in scope {experiment.scope} at scale {experiment.scale};\nrun it with\n\n"
+        f"make reproduce SCALE={scale}\nSCOPE=full EXPERIMENTS={experiment.name}"
+    )
+    place = {"ha": "center", "va": "center", "transform": panel.transAxes}
+    panel.text(0.5, 0.5, "declined" if declined else words, fontsize=7, **place)
+    panel.set(xticks=[], yticks=[])

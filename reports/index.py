@@ -40,7 +40,7 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
         run=_run(scale, made, experiments),
         cells=[_cell(record) for record in made],
         training=_training(scale, experiments),
-        findings=findings(scale, experiments),
+        findings=findings(experiments),
         methods=_methods(experiments),
     )
     write_atomically(layout.reports(scale) / "index.html", page)
@@ -62,7 +62,8 @@ def _part(
 
 def _command(report: Report, scale: str, experiments: Sequence[Experiment]) -> str:
     names = report.experiment or " ".join(e.name for e in experiments)
-    return f"python -m hsivi report {report.name} --scale {scale} --experiments {names}"
+    scope = experiments[0].scope
+    return f"python -m hsivi report {report.name} --scale {scale} --scope {scope} --experiments {names}"
 
 
 def _words(report: Report) -> dict[str, str]:
@@ -135,7 +136,7 @@ def _training(scale: str, experiments: Sequence[Experiment]) -> list[dict[str, A
     """Return what was trained before any method: score models and, for digits, the classifier's accuracy."""
     rows = []
     for experiment in experiments:
-        for dataset in experiment.data.datasets if experiment.task == "diffusion" else ():
+        for dataset in experiment.data.datasets if experiment.pretrains else ():
             files = layout.DatasetFiles(scale, experiment.name, dataset)
             pretrained, reference = read_json(layout.note(files.score_model)), read_json(layout.note(files.reference))
             rows.append(

@@ -1,65 +1,72 @@
-"""Samplers: HSIVI-SM against every other method at the same number of function evaluations.
+"""Samplers: HSIVI-SM against every other row of protocol common at the same number of function evaluations.
 
-A negative difference means that HSIVI-SM is better.  "in s.e." is the difference divided by its standard error over
-seeds (unpaired, Welch); beyond two in either direction the row says who is ahead.
+Rivals are sorted by their value, the best first.  A negative difference means that HSIVI-SM is better.  "in s.e." is
+the difference divided by its standard error over seeds (unpaired); beyond two in either direction the row says who is
+ahead.  Experiments in which HSIVI-SM has no numbers have one row that says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
+from hsivi import methods
 from hsivi.experiment import Experiment
 from reports._records import measurements, summary, title
+from reports._samplers import family, rivals
 from reports._tables import write_table
 
 EXPERIMENT = None
 OUTPUTS = ("tables/margins.csv", "tables/margins.md", "tables/margins.tex")
 METRICS = ("js_cell", "jdist_ite", "js_ite", "swd_ref", "fd_digits_classifier", "kid_digits_classifier")
 OURS = "hsivi_sm"
-CONTROLS = ("prior", "reference")
 COLUMNS = [
-    *("data set", "T", "method", "rival", "metric"),
+    *("data set", "T", "method", "metric", "rival"),
     *("ours", "rival's", "difference", "in s.e.", "seeds", "outcome"),
 ]
 
 
 def cells(experiments: Sequence[Experiment]) -> pd.DataFrame:
-    """Return one row for each data set, T, rival and metric."""
-    by_name = {experiment.name: experiment for experiment in experiments if experiment.task == "diffusion"}
-    table = measurements(list(by_name.values()))
-    numbers = summary(table).set_index(["experiment", "dataset", "method", "nfe", "metric"])
-    rows = []
-    for experiment, dataset, label, nfe, metric in numbers.index:
-        if not label.startswith(OURS) or metric not in METRICS:
-            continue
-        ours = numbers.loc[(experiment, dataset, label, nfe, metric)]
-        for rival in numbers.index.unique("method"):
-            if rival.startswith(OURS) or rival in CONTROLS:
-                continue
-            if (experiment, dataset, rival, nfe, metric) not in numbers.index:
-                continue
-            theirs = numbers.loc[(experiment, dataset, rival, nfe, metric)]
-            difference, error = ours["mean"] - theirs["mean"], float(np.hypot(ours["se"], theirs["se"]))
-            ratio = difference / error if error > 0 else np.nan
-            rows.append(
-                {
-                    "data set": dataset,
-                    "T": str(nfe),
-                    "method": title(by_name[experiment], label),
-                    "rival": title(by_name[experiment], rival),
-                    "metric": metric,
-                    "ours": f"{ours['mean']:.4f}",
-                    "rival's": f"{theirs['mean']:.4f}",
-                    "difference": f"{difference:+.4f}",
-                    "in s.e.": f"{ratio:+.1f}" if np.isfinite(ratio) else "–",
-                    "seeds": str(int(ours["seeds"])),
-                    "outcome": _outcome(ratio),
-                }
-            )
-    table = pd.DataFrame(rows, columns=COLUMNS).set_index(["data set", "T", "method", "rival", "metric"])
+    """Return one row for each data set, T, metric and rival."""
+    rows = [row for experiment in experiments if experiment.task == "diffusion" for row in _rows(experiment)]
+    table = pd.DataFrame(rows, columns=COLUMNS).set_index(COLUMNS[:5])
     table.columns = pd.MultiIndex.from_tuples([("", column) for column in table.columns])
     return table
+
+
+def _rows(experiment: Experiment) -> Iterator[dict[str, str]]:
+    numbers = summary(measurements([experiment])).set_index(["dataset", "nfe", "method", "metric"])
+    common = [label for label in rivals(experiment) if family(label) != OURS]
+    found = False
+    for dataset, nfe, label, metric in numbers.index:
+        if family(label) == OURS and metric in METRICS:
+            found = True
+            ours = numbers.loc[(dataset, nfe, label, metric)]
+            theirs = numbers.xs((dataset, nfe, metric), level=["dataset", "nfe", "metric"])
+            for rival, row in theirs[theirs.index.isin(common)].sort_values("mean").iterrows():
+                names = (dataset, str(nfe), title(experiment, label), metric, title(experiment, str(rival)))
+                yield dict(zip(COLUMNS, (*names, *_compared(ours, row)), strict=True))
+    if not found:
+        known = OURS in methods.rows(experiment)
+        for dataset in experiment.data.datasets:
+            yield dict.fromkeys(COLUMNS, "–") | {
+                "data set": dataset,
+                "method": "HSIVI-SM",
+                "outcome": "declined" if known else "not run",
+            }
+
+
+def _compared(ours: pd.Series, theirs: pd.Series) -> tuple[str, ...]:
+    difference, error = ours["mean"] - theirs["mean"], float(np.hypot(ours["se"], theirs["se"]))
+    ratio = difference / error if error > 0 else np.nan
+    return (
+        f"{ours['mean']:.4f}",
+        f"{theirs['mean']:.4f}",
+        f"{difference:+.4f}",
+        f"{ratio:+.1f}" if np.isfinite(ratio) else "–",
+        str(int(ours["seeds"])),
+        _outcome(ratio),
+    )
 
 
 def _outcome(ratio: float) -> str:

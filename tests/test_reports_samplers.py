@@ -389,9 +389,10 @@ def test_what_the_caption_of_the_blow_up_says():
     assert exact(0).norm(dim=1).median().item() == pytest.approx(1.4, abs=0.05)
     assert states[2].norm(dim=1).max() < 1.25 * exact(2).norm(dim=1).max(), "the first step is in the right range"
     assert solve(levels, x, (3, 2), "data")[-1].norm(dim=1).max().item() < 1.75
-    equal = solve(time_grid(schedule, "logsnr", 5), x, (2, 2, 1))
-    sizes = [norm(state).item() for state in equal]
-    assert sizes[1] < 1.5 and sizes[3] > 5
+    sizes = [norm(state).item() / 2**0.5 for state in solve(time_grid(schedule, "order2_logsnr", 5), x, (2, 2, 1))]
+    assert sizes[1] == pytest.approx(1, abs=0.05)
+    assert sizes[3] == pytest.approx(2.4, abs=0.05)
+    assert sizes[4] == pytest.approx(1.4, abs=0.05)
 
 
 # ------------------------------------------------------------------------------------------------ margins and findings
