@@ -20,12 +20,13 @@ from reports import _style, figure1, figure2, figure3, figure8, figure9, table4,
 SEEDS = (11, 12, 13)
 N, DIM = 400, 60
 RNG = np.random.default_rng(0)
-FILES = {"hsivi_sequential": "None", "gaussian_vi": "(0,)", "laplace": "(0,)", "uivi": "(1,)", "reference": "(0,)"}
+FILES = {"hsivi_sequential": "", "gaussian_vi": "NFE = (0,)", "laplace": "NFE = (0,)", "uivi": "NFE = (1,)"}
+FILES["reference"] = "NFE = (0,)"
 SOURCE = '''"""A made-up baseline."""
 TITLE = "{title}"
 CITATION = "nobody"
 TASKS = ("inference",)
-NFE = {nfe}
+{nfe}
 class Config:
     """Settings."""
 def sample(problem, config, noise, state): ...
