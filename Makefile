@@ -2,7 +2,7 @@
 # make test        every check that CI runs
 SCALE ?= quick
 SCOPE ?= core
-EXPERIMENTS ?= conditioned_diffusion digits mixture toy2d
+EXPERIMENTS ?= conditioned_diffusion digits mixture ring toy2d
 CORES ?= all
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin

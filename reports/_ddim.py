@@ -73,7 +73,8 @@ def curves(panel: Any, experiment: Experiment, found: Runs) -> None:
         err_style="bars",
         ax=panel,
     )
-    panel.set(xscale="log", yscale="log", xlabel="NFE", ylabel="mean squared difference\nper dimension")
+    panel.set(xscale="log", xlabel="NFE", ylabel="mean squared difference\nper dimension")
+    panel.set(**{"yscale": "log"} if len(found) > 1 else {"ylim": (0, None)})
     panel.set_xticks(list(found), [str(nfe) for nfe in found])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.tick_params(left=True, bottom=True, length=2)

@@ -50,10 +50,11 @@ def ranks(experiment: Experiment) -> list[str]:
             word = _compare(ours, row).partition(" (")[0].replace("ABOVE", "BEHIND")
             outcomes.setdefault(word, []).append(f"{title(experiment, str(rival))} ({row['mean']:.4f})")
         ahead = outcomes.pop("below", [])
-        count = f"all {len(ahead)}" if not outcomes else f"{len(ahead)} of {len(theirs)}"
+        everyone = "both" if len(theirs) == 2 else f"all {len(theirs)}"
+        count = f"{len(ahead)} of {len(theirs)}" if outcomes else everyone
         sentences.append(
             f"{dataset}, NFE {nfe}: {title(experiment, label)} ({metric} {ours['mean']:.4f}) is ahead of {count} "
-            f"rivals of protocol common"
+            f"rivals of protocol common in scope {experiment.scope}"
             + (f", the nearest being {ahead[0]}" if ahead else "")
             + "".join(f"; it is {word} {', '.join(names)}" for word, names in outcomes.items())
         )

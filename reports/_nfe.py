@@ -61,31 +61,27 @@ def target(panel: Any, here: pd.DataFrame) -> None:
 
 def lines(panel: Any, own: pd.DataFrame) -> None:
     """Draw each row's mean and standard deviation over seeds; points for HSIVI-SM, which is trained for its budget."""
-    labels = own.method.unique()
-    looks: dict[str, Any] = {
-        "palette": {label: _style.colour(label) for label in labels},
-        "markers": {label: _style.marker(label) for label in labels},
-        "dashes": {label: dashes(label) for label in labels},
-    }
-    trained, spread = own.method == OURS, "bars" if own.nfe.nunique() == 1 else "band"
-    kinds: list[tuple[pd.DataFrame, dict[str, Any]]] = [
-        (own[~trained], {"markersize": 5, "linewidth": 1.2, "err_style": spread}),
-        (own[trained], {"markersize": 13, "linestyle": "", "err_style": "bars", "zorder": 5}),
-    ]
-    for part, further in kinds:
-        if not part.empty:
-            sns.lineplot(
-                part,
-                x="nfe",
-                y="value",
-                hue="method",
-                style="method",
-                errorbar="sd",
-                legend=False,
-                ax=panel,
-                **looks,
-                **further,
-            )
+    trained, labels = own.method == OURS, own.method.unique()
+    if not trained.all():
+        sns.lineplot(
+            own[~trained],
+            x="nfe",
+            y="value",
+            hue="method",
+            style="method",
+            palette={label: _style.colour(label) for label in labels},
+            markers={label: _style.marker(label) for label in labels},
+            dashes={label: dashes(label) for label in labels},
+            errorbar="sd",
+            err_style="bars" if own.nfe.nunique() == 1 else "band",
+            markersize=5,
+            linewidth=1.2,
+            legend=False,
+            ax=panel,
+        )
+    ours = own[trained].groupby("nfe").value.agg(["mean", "std"])
+    look = {"fmt": _style.marker(OURS), "color": _style.colour(OURS), "markersize": 12, "markeredgecolor": "white"}
+    panel.errorbar(ours.index, ours["mean"], ours["std"], elinewidth=1.2, zorder=5, **look)
 
 
 def dashes(label: str) -> tuple[float, ...] | str:
@@ -107,6 +103,7 @@ def frame(panel: Any, own: pd.DataFrame) -> None:
         panel.axhline(threshold, color="0.8", linewidth=0.5, zorder=0)
         panel.set_ylim(min(-threshold, 1.2 * own.value.min()), 1.6 * own.value.max())
     panel.tick_params(left=True, bottom=True, length=2)
+    panel.tick_params(axis="x", labelsize=7.5)
     panel.grid(visible=True, axis="y", color="0.93", linewidth=0.6)
 
 

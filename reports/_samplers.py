@@ -14,6 +14,8 @@ from reports._records import records, summary, title
 
 CONTROLS = ("prior", "reference")
 COMMON = "common"
+VARIANTS = ("ddpm-large", "ddim-hsivi_grid")
+"""Shown beside the main row of their files: the papers' other DDPM, and DDIM where HSIVI-SM starts from."""
 BEST = " *"
 
 
@@ -54,11 +56,11 @@ def rivals(experiment: Experiment) -> list[str]:
 
 
 def main_rows(experiment: Experiment) -> list[str]:
-    """Return one row of protocol common for each file, its first where none is called as the file, and DDPM's other."""
+    """Return one row of protocol common for each file, its first where none is called as the file, and VARIANTS."""
     common = rivals(experiment)
     variants_first = sorted(common, key=lambda label: ("-" not in label, -common.index(label)))
     chosen = {family(label): label for label in variants_first}
-    return [label for label in common if label in chosen.values() or label == "ddpm-large"]
+    return [label for label in common if label in (*chosen.values(), *VARIANTS)]
 
 
 def cells(experiment: Experiment, blocks: Sequence[Block]) -> pd.DataFrame:

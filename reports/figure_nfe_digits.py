@@ -4,8 +4,8 @@ Lines are means over seeds, bands are one standard deviation over seeds.  Stars:
 its number of evaluations, with bars of one standard deviation.  Dotted: held-out images drawn with replacement, with
 their standard deviation in grey.  Both axes are logarithmic, with a tick at every budget.  Protocol common: one score
 model, every method on the time grid its paper recommends, clipped where its official code clips; the main row of each
-file, all rows are in the table of samplers.  Scope core runs few rows and budgets; `make reproduce SCOPE=full
-EXPERIMENTS=digits` runs all.
+file and DDIM on the grid that HSIVI-SM uses, all rows are in the table of samplers.  Scope core runs few rows and
+budgets; `make reproduce SCOPE=full EXPERIMENTS=digits` runs all.
 """
 
 from hsivi.experiment import Experiment

@@ -269,10 +269,9 @@ def test_lines_are_means_over_seeds(figures):
     assert list(ddim.get_xdata()) == [5, 10, 15, 20, 50]
     assert np.allclose(ddim.get_ydata(), [mean(toys, "ddim", nfe, "js_cell") for nfe in (5, 10, 15, 20, 50)])
     assert _style.colour("fastdpm") not in lines, "declined"
-    stars = [line for line in panel.get_lines() if line.get_marker() == "*" or line.get_color() == "#0072B2"]
-    assert any(
-        np.allclose(line.get_ydata(), [mean(toys, "hsivi_sm", nfe, "js_cell") for nfe in (5, 10)]) for line in stars
-    )
+    (stars,) = (line for line in panel.get_lines() if line.get_marker() == "*")
+    assert stars.get_linestyle() == "None", "trained for each budget"
+    assert np.allclose(stars.get_ydata(), [mean(toys, "hsivi_sm", nfe, "js_cell") for nfe in (5, 10)])
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "FastDPM (declined)" in words
     assert {"DDIM", "HSIVI-SM", "draws of the target"} <= set(words)
@@ -447,11 +446,12 @@ def test_findings_name_the_rivals_that_hsivi_sm_is_not_ahead_of(tmp_path, monkey
     rewrite(toys, values, "js_cell")
     first, second = (s for s in ranks(toys) if s.startswith(("checkerboard, NFE 5:", "checkerboard, NFE 10:")))
     assert first.endswith(
-        "HSIVI-SM (js_cell 1.0000) is ahead of all 2 rivals of protocol common, the nearest being DDIM (2.0000)"
+        "HSIVI-SM (js_cell 1.0000) is ahead of both rivals of protocol common in scope core, the nearest being DDIM "
+        "(2.0000)"
     )
     assert second.endswith(
-        "is ahead of 0 of 2 rivals of protocol common; it is BEHIND DDIM (0.5000); it is not clearly different from "
-        "DDPM (1.1000)"
+        "is ahead of 0 of 2 rivals of protocol common in scope core; it is BEHIND DDIM (0.5000); it is not clearly "
+        "different from DDPM (1.1000)"
     )
     assert not any("NFE 2:" in sentence for sentence in ranks(toys)), "no rival there"
     assert len(ranks(digits)) == 1
