@@ -74,7 +74,10 @@ def curves(panel: Any, experiment: Experiment, found: Runs) -> None:
         ax=panel,
     )
     panel.set(xscale="log", xlabel="NFE", ylabel="mean squared difference\nper dimension")
-    panel.set(**{"yscale": "log"} if len(found) > 1 else {"ylim": (0, None)})
+    if len(found) > 1:
+        panel.set_yscale("log")
+    else:
+        panel.set_ylim(0, 1.5 * panel.get_ylim()[1])
     panel.set_xticks(list(found), [str(nfe) for nfe in found])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.tick_params(left=True, bottom=True, length=2)

@@ -53,6 +53,11 @@ def labels(experiment: Experiment) -> list[str]:
     return sorted(every, key=rank)
 
 
+def core(experiment: Experiment) -> Experiment:
+    """Return an experiment with the rows and budgets of scope core, which the paper's own tables and figures show."""
+    return experiment.model_copy(update={"scope": "core"})
+
+
 def samples(cell: Cell) -> dict[str, NDArray[Any]]:
     """Return the stored arrays of a cell."""
     return load_arrays(layout.CellFiles(cell).samples)

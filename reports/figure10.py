@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from hsivi import methods
 from hsivi.experiment import Experiment
 from reports import _style
-from reports._records import budgets, cell, samples, title
+from reports._records import budgets, cell, core, samples, title
 
 EXPERIMENT = "toy2d"
 OUTPUTS = ("figures/figure10.png", "figures/figure10.svg")
@@ -20,6 +20,7 @@ ORDER = ("ddpm", "ddim")
 def render(scale: str, experiment: Experiment) -> None:
     """Draw the figure."""
     _style.start()
+    experiment = core(experiment)
     datasets = experiment.data.datasets
     labels = sorted(set(methods.rows(experiment)) - set(CONTROLS), key=_rank)
     columns = [("reference", 0)] + [

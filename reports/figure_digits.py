@@ -9,7 +9,7 @@ import numpy as np
 from hsivi import methods
 from hsivi.experiment import Experiment
 from reports import _style
-from reports._records import samples, title
+from reports._records import core, samples, title
 
 EXPERIMENT = "digits"
 OUTPUTS = ("figures/figure_digits.png", "figures/figure_digits.svg")
@@ -21,6 +21,7 @@ GAP = -0.5
 def render(scale: str, experiment: Experiment) -> None:
     """Draw the figure."""
     _style.start()
+    experiment = core(experiment)
     cells = [c for c in methods.cells(experiment) if c.label != "prior"]
     cells.sort(key=lambda c: (c.nfe, c.label))
     wide = min(4, len(cells))
