@@ -204,7 +204,7 @@ def _list(_: argparse.Namespace) -> None:
         print("  rows:", ", ".join(rows(experiment)))
     print("methods (files in baselines/):")
     for name, path in method_files().items():
-        print(f"  {name:12s} {describe(path).title}: {describe(path).summary}")
+        print(f"  {name:20s} {describe(path).title}: {describe(path).summary}")
 
 
 METRICS = {
