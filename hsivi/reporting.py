@@ -2,8 +2,9 @@
 
 Each script makes one table, figure or page.  It declares literal constants: ``EXPERIMENT``, the experiment it shows
 (None for a script that shows all), ``OUTPUTS``, the files it writes below reports/<scale>/, and, where they apply,
-``INPUTS``, further files of the checkout that it reads, and ``PAGE = True`` for a page that shows what all other
-scripts made.  It offers a function ``render(scale, experiment)``, or ``render(scale, experiments)`` where it shows all.
+``INPUTS``, further files of the checkout that it reads, ``SCOPE = "full"`` for a script that shows nothing in scope
+core, and ``PAGE = True`` for a page that shows what all other scripts made.  It offers a function
+``render(scale, experiment)``, or ``render(scale, experiments)`` where it shows all.
 """
 
 import ast
@@ -24,6 +25,7 @@ class Report:
         name: file name without its ending.
         path: the file.
         experiment: experiment it shows, or None for all.
+        scope: the smallest scope in which it shows something.
         files: what it writes, below reports/<scale>/.
         page: whether it shows the output of all other scripts.
         reads: further files of the checkout that it reads.
@@ -33,6 +35,7 @@ class Report:
     name: str
     path: Path
     experiment: str | None
+    scope: str
     files: tuple[str, ...]
     page: bool
     reads: tuple[str, ...]
@@ -67,9 +70,10 @@ def reports() -> list[Report]:
 
 
 def selected(experiments: Iterable[Experiment]) -> list[Report]:
-    """Return the scripts whose experiment is among those given."""
-    names = {experiment.name for experiment in experiments}
-    return [report for report in reports() if report.experiment is None or report.experiment in names]
+    """Return the scripts whose experiment is among those given, in their scope."""
+    shown = {experiment.name: experiment.scope for experiment in experiments}
+    known = [report for report in reports() if report.experiment is None or report.experiment in shown]
+    return [report for report in known if report.scope == "core" or "full" in shown.values()]
 
 
 def _describe(path: Path) -> Report:
@@ -79,7 +83,7 @@ def _describe(path: Path) -> Report:
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in ("EXPERIMENT", "INPUTS", "OUTPUTS", "PAGE")
+        and node.targets[0].id in ("EXPERIMENT", "INPUTS", "OUTPUTS", "PAGE", "SCOPE")
     }
     if not {"EXPERIMENT", "OUTPUTS"} <= set(constants):
         raise ConfigError(f"reports/{path.name}: got no EXPERIMENT or OUTPUTS, expected both as literals; add them")
@@ -87,6 +91,7 @@ def _describe(path: Path) -> Report:
         name=path.stem,
         path=path,
         experiment=constants["EXPERIMENT"],
+        scope=constants.get("SCOPE", "core"),
         files=tuple(constants["OUTPUTS"]),
         page=constants.get("PAGE", False),
         reads=tuple(constants.get("INPUTS", ())),

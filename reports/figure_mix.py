@@ -13,6 +13,7 @@ from reports._mix import draw
 
 EXPERIMENT = "ring"
 INPUTS = ("claims/claims.csv",)
+SCOPE = "full"
 OUTPUTS = ("figures/figure_mix.png", "figures/figure_mix.svg")
 
 

@@ -12,6 +12,7 @@ from reports._mix import draw
 
 EXPERIMENT = "digits"
 INPUTS = ("claims/claims.csv",)
+SCOPE = "full"
 OUTPUTS = ("figures/figure_mix_digits.png", "figures/figure_mix_digits.svg")
 
 

@@ -173,6 +173,10 @@ def test_a_new_file_becomes_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_reports_declare_what_they_write() -> None:
     reports = reporting.reports()
+    assert {report.name for report in reports if report.scope == "full"} == {"figure_mix", "figure_mix_digits"}
+    for scope, shown in (("core", False), ("full", True)):
+        names = {report.name for report in reporting.selected([load_experiment("ring", "quick", scope)])}
+        assert "figure_nfe_ring" in names and ("figure_mix" in names) == shown
     assert {"table1", "figure4", "figure7", "figure10", "figure_digits", "index"} <= {r.name for r in reports}
     written = [path for report in reports for path in report.outputs("quick")]
     assert len(written) == len(set(written))
