@@ -13,7 +13,6 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from hsivi.ddim_ode import decode, encode, interpolate
-from hsivi.hierarchy import DDIMCoefficients
 from hsivi.noise import SampleNoise
 from hsivi.problem import Problem
 from hsivi.reverse_process import implicit
@@ -48,17 +47,8 @@ class Config:
 
 def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
     """Yield x_{T-1}, ..., x_0."""
-    std = DDIMCoefficients(problem.schedule, problem.grid, config.eta).std.tolist()
-    return implicit(
-        problem.score_model,
-        problem.grid,
-        noise.prior(),
-        config.eta,
-        std,
-        noise.step,
-        config.clip,
-        config.rederive_noise,
-    )
+    start, options = noise.prior(), (config.clip, config.rederive_noise)
+    return implicit(problem.score_model, problem.grid, start, config.eta, None, noise.step, *options)
 
 
 def illustrate(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from hsivi.problem import Problem
 TITLE = "iDDIM"
 CITATION = "anonymous2022suboptimal"
 LIMIT = False  # a constant m > 0 keeps replacing predictions however many there are; at m = 0 it is DDIM
-CONTRACT = {"radical": {}, "mixed": {"mix": 0.3}, "separate": {"mix": 0.3, "chain": "separate"}}
+CONTRACT = {"radical": {}, "separate": {"mix": 0.3}, "mixed": {"mix": 0.3, "chain": "mixed"}}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Config:
     """
 
     mix: Annotated[float, Field(ge=0, le=1)] = 1.0
-    chain: Literal["mixed", "separate"] = "mixed"
+    chain: Literal["separate", "mixed"] = "separate"
     clip: PositiveFloat | None = None
 
 

@@ -52,8 +52,7 @@ def decode(
         clip: bound on the absolute value of the denoised x0, or None; clipped steps cannot be undone.
         rederive_noise: as for `hsivi.reverse_process.implicit`.
     """
-    std = [0.0] * (len(levels) - 1)
-    path = implicit(score_model, levels, x, 0.0, std, lambda t: torch.zeros_like(x), clip, rederive_noise)
+    path = implicit(score_model, levels, x, 0.0, None, lambda t: torch.zeros_like(x), clip, rederive_noise)
     return deque(path, maxlen=1).pop()
 
 

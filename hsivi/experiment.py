@@ -142,8 +142,8 @@ class ScoreModelConfig(Frozen):
     def _networks_are_trained(self) -> "ScoreModelConfig":
         if (self.pretrain is None) != self.exact:
             raise ValueError(
-                f"pretrain: got {'none' if self.exact is False else 'a recipe'} with network.kind "
-                f"{self.network.kind!r}, expected {'none: there is nothing to train' if self.exact else 'a recipe'}"
+                f"pretrain: got {'a recipe' if self.exact else 'none'} with network.kind {self.network.kind!r}, "
+                f"expected {'none: there is nothing to train' if self.exact else 'a recipe'}"
             )
         return self
 

@@ -58,7 +58,7 @@ class Problem(Budget):
     Attributes:
         teacher: the pre-trained score model as a stack of one, for methods that train; inputs (R, \\*batch, \\*event).
         levels: times s_0 <= ... <= s_T of the grid, float64; None where the budget is zero.
-        training_draw: returns n points that a method may learn from for a key; by default `draw`.
+        training_draw: returns n training points for a key; None where there are none, since the target can be drawn.
         score_model: the pre-trained score model for sampling, counted; inputs (\\*batch, \\*event).
     """
 
@@ -70,6 +70,11 @@ class Problem(Budget):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.score_model = self.counted(Single(self.teacher))
+
+    @property
+    def learn_from(self) -> Callable[..., Tensor]:
+        """Returns n points that a method may learn from for a key: training points, or fresh draws of the target."""
+        return self.training_draw or self.draw
 
     @property
     def schedule(self) -> Schedule:

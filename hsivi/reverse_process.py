@@ -10,15 +10,12 @@ the predicted noise eps in x_r and the denoised x0 = (x_r - sigma_r eps) / sqrt(
 agree as long as x0 and eps belong together.  They no longer do once x0 is clipped, unless eps is derived from it again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
-from hsivi.hierarchy import DDIMCoefficients
+from hsivi.hierarchy import DDIMCoefficients, StepNoise
 from hsivi.score_model import ScoreModel
-
-StepNoise = Callable[[int], Tensor]
-"""Returns the noise of the transition to x_t, with the shape of x_t, for t."""
 
 
 def ancestral(
@@ -51,7 +48,7 @@ def implicit(
     levels: Tensor,
     x: Tensor,
     eta: float,
-    std: Sequence[float],
+    std: Sequence[float] | None,
     noise: StepNoise,
     clip: float | None,
     rederive_noise: bool = False,
@@ -63,18 +60,19 @@ def implicit(
         levels: s_0..s_T, float64.
         x: x_T, shape (n, \\*event).
         eta: share of the posterior's standard deviation that the means make room for.
-        std: standard deviation of the step to x_t for t = 0..T-1, c or more; zero draws no noise.
+        std: standard deviation of the step to x_t for t = 0..T-1, or None for DDIM's c; zero draws no noise.
         noise: of the steps.
         clip: bound on the absolute value of the denoised x0, or None.
         rederive_noise: whether eps is derived from the clipped x0 again, eps = (x_r - sqrt(alpha_bar_r) x0) / sigma_r.
     """
     step = DDIMCoefficients(score_model.schedule, levels, eta)
     x_scale, noise_scale = step.x_scale.tolist(), step.noise_scale.tolist()
+    stds = step.std.tolist() if std is None else std
     signal = score_model.schedule.alpha_bar(levels).sqrt().tolist()
     sigma = score_model.schedule.sigma(levels)
     direction = (sigma[:-1].square() - step.std.square()).clamp_min(0).sqrt().tolist()
     sigmas = sigma.tolist()
-    for t in reversed(range(len(std))):
+    for t in reversed(range(len(stds))):
         eps = score_model.noise(x, levels[t + 1])
         if clip is None:
             mean = x_scale[t] * x + noise_scale[t] * eps
@@ -83,5 +81,5 @@ def implicit(
             if rederive_noise:
                 eps = (x - signal[t + 1] * x0) / sigmas[t + 1]
             mean = signal[t] * x0 + direction[t] * eps
-        x = mean + std[t] * noise(t) if std[t] > 0 else mean
+        x = mean + stds[t] * noise(t) if stds[t] > 0 else mean
         yield x

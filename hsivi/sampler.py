@@ -18,7 +18,7 @@ State = dict[str, Tensor]
 
 
 class Baseline(Protocol):
-    """What a file in baselines/ offers.  ``skip``, ``fit``, ``elbo`` and ``estimated_score`` are optional.
+    """What a file in baselines/ offers.  ``skip``, ``fit``, ``elbo``, ``estimated_score``, ``illustrate`` are optional.
 
     Attributes:
         TITLE: name for people.

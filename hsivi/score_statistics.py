@@ -50,7 +50,7 @@ class MeanSquareNoise:
         self._model = Single(problem.teacher)
         self._levels = problem.grid
         self._event_shape = problem.event_shape
-        self._draw = problem.training_draw if problem.training_draw is not None else problem.draw
+        self._draw = problem.learn_from
         self._device = self._draw(1, KEY).device
         self._signal = problem.schedule.alpha_bar(problem.grid).sqrt().tolist()
         self._sigma = problem.schedule.sigma(problem.grid).tolist()

@@ -93,7 +93,7 @@ def _ends_included(schedule: Schedule, steps: int) -> Tensor:
     return _to_clean(schedule, (_line(1, _count(schedule), steps)).round() - 1)
 
 
-def _thousandths(schedule: Schedule, steps: int) -> Tensor:
+def _iddim(schedule: Schedule, steps: int) -> Tensor:
     # c T^2 = N: the exact fraction, since ceil of a float may be one too many.
     squares = [-(-_count(schedule) * i * i // steps**2) - 1 for i in range(1, steps + 1)]
     return _to_clean(schedule, torch.tensor(squares, dtype=torch.float64))
@@ -175,7 +175,7 @@ _OF_LEVELS = (
         "floor(linspace(0, N - 1, T)), then clean data (Kong and Ping, 2021: STEP, linear)",
         lambda schedule, steps: _to_clean(schedule, _line(0, _count(schedule) - 1, steps).add(1e-9).floor()),
     ),
-    TimeGrid("iddim", "ceil(N i^2 / T^2) - 1 for i = 1..T, then clean data (iDDIM paper)", _thousandths, repeats=True),
+    TimeGrid("iddim", "ceil(N i^2 / T^2) - 1 for i = 1..T, then clean data (iDDIM paper)", _iddim, repeats=True),
     TimeGrid(
         "full",
         "every index, then clean data; needs T = N",

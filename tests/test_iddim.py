@@ -174,7 +174,7 @@ def test_the_radical_model_starts_every_step_from_the_noise(schedule: Schedule, 
 
 
 def test_the_radical_model_is_the_default() -> None:
-    assert make_config(load_baseline("iddim"), {}, "").chain == "mixed"
+    assert make_config(load_baseline("iddim"), {}, "").chain == "separate"
     levels = time_grid(IMAGE, "iddim", 5)
     default, radical = (path(mixture(IMAGE), levels, normal(), values)[-1] for values in ({}, {"mix": 1.0}))
     assert torch.equal(default, radical)
@@ -266,7 +266,7 @@ def test_a_constant_mix_does_not_converge() -> None:
     ("values", "words"),
     [
         *[({"mix": mix}, "mix: got") for mix in (-0.01, 1.01, float("nan"), "all", None)],
-        *[({"chain": "both"}, "chain: got 'both', expected: input should be 'mixed' or 'separate'")],
+        *[({"chain": "both"}, "chain: got 'both', expected: input should be 'separate' or 'mixed'")],
         *[({"clip": clip}, "clip: got") for clip in (0.0, -1.0, "one")],
         *[({"m": 0.3}, "got 'm', expected")],
     ],

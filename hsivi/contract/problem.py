@@ -89,7 +89,7 @@ class GaussianData:
         network = GaussianNetwork(self.mean.to(dtype), self.variance.to(dtype), self.schedule).requires_grad_(False)
         levels = time_grid(self.schedule, grid, nfe) if nfe else None
         teacher = NetworkScoreModel(network, self.schedule)
-        return Problem(nfe, tuple(self.mean.shape), self.draw, teacher, levels, training_draw=self.draw)
+        return Problem(nfe, tuple(self.mean.shape), self.draw, teacher, levels)
 
     def problems(self, nfe: int, first: str) -> Iterator[Problem]:
         """Yield the problem on the named grid ``first``, then on all others of the schedule that allow the budget."""

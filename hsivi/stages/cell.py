@@ -87,8 +87,7 @@ def _problem(experiment: Experiment, cell: Cell, dataset: Dataset, grid: str | N
         levels = time_grid(teacher.schedule, grid, cell.nfe) if grid is not None else None
     except ValueError as error:
         raise ConfigError(f"{experiment.name}.yaml: {cell.label}: {error}") from error
-    drawing = _drawing(dataset)
-    return Problem(cell.nfe, dataset.event_shape, drawing, teacher, levels, _training(dataset) or drawing)
+    return Problem(cell.nfe, dataset.event_shape, _drawing(dataset), teacher, levels, _training(dataset))
 
 
 def _teacher(experiment: Experiment, cell: Cell, dataset: Dataset) -> ScoreModel:
