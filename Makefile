@@ -2,8 +2,9 @@
 # make test        every check that CI runs
 SCALE ?= quick
 SCOPE ?= core
-EXPERIMENTS ?= conditioned_diffusion digits mixture ring toy2d
+EXPERIMENTS ?=
 CORES ?= all
+DEVICES ?= 1
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -13,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: reproduce test check environment clean
 
 reproduce: environment
-	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)"
+	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
 	@echo "Done. Open $(CURDIR)/reports/$(SCALE)/index.html"
 
 test: environment check

@@ -1,29 +1,27 @@
 # The whole suite as one graph: data -> score model -> fit -> samples -> record -> table -> reports.
 # Rules are command lines of the package; no science lives here.  Choose with
-#   snakemake --config scale=smoke|quick|paper scope=core|full experiments="toy2d digits"
+#   snakemake --config scale=smoke|quick|paper scope=core|full experiments="toy2d digits" devices=1
 
 import sys
 
 from snakemake.utils import min_version
 
 from hsivi import layout, methods, overall, provenance, reporting
-from hsivi.config import ConfigError, experiment_files, load_experiment
+from hsivi.config import ConfigError, default_experiments, load_experiment
 from hsivi.stages import common, settings
 
 min_version("9.20")
 
 SCALE = config.get("scale", "quick")
 SCOPE = config.get("scope", "core")
-NAMES = (
-    str(config.get("experiments", " ".join(experiment_files())))
-    .replace(",", " ")
-    .split()
-)
 
 try:
-    if not NAMES:
+    asked = str(config.get("experiments", "")).replace(",", " ").split()
+    NAMES = asked or default_experiments(SCALE)
+    DEVICES = str(config.get("devices", 1))
+    if not DEVICES.isdecimal() or DEVICES == "0":
         raise ConfigError(
-            "experiments: got none, expected at least one name; leave the option out to run all"
+            f"devices: got {DEVICES!r}, expected the number of processes that train one network; give a whole number"
         )
     EXPERIMENTS = {name: load_experiment(name, SCALE, SCOPE) for name in NAMES}
     for experiment in EXPERIMENTS.values():
@@ -33,6 +31,11 @@ try:
         for experiment in EXPERIMENTS.values()
         for cell in methods.cells(experiment)
     ]
+    TIMED = [
+        cell
+        for experiment in EXPERIMENTS.values()
+        for cell in methods.timed_cells(experiment)
+    ]
     REPORTS = reporting.selected(EXPERIMENTS.values())
 except ConfigError as error:
     # One line; a WorkflowError would add where in this file it was raised, which is not where the mistake is.
@@ -40,6 +43,13 @@ except ConfigError as error:
 
 # Lets every job say how far the whole run is.
 overall.announce(NAMES, SCOPE, workflow.cores or 1)
+
+# What trains a network: one process, or one a device.  It is no parameter of a rule: results do not depend on it.
+TRAIN = (
+    "python -m hsivi"
+    if DEVICES == "1"
+    else f"torchrun --standalone --nproc-per-node {DEVICES} -m hsivi"
+)
 
 LOGS = f"results/{SCALE}/.logs"
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")
@@ -63,6 +73,7 @@ rule all:
     input:
         # Records are asked for by name, so that a lost one is made again although the table behind it is there.
         [layout.CellFiles(cell).record for cell in CELLS],
+        [layout.CellFiles(cell).timing for cell in TIMED],
         layout.metrics_table(SCALE),
         [path for report in REPORTS for path in report.outputs(SCALE)],
 
@@ -70,4 +81,5 @@ rule all:
 include: "workflows/rules/common.smk"
 include: "workflows/rules/prepare.smk"
 include: "workflows/rules/cells.smk"
+include: "workflows/rules/timing.smk"
 include: "workflows/rules/report.smk"

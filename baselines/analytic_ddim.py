@@ -10,6 +10,7 @@ noise is kept.  A last step to clean data adds no noise; one to a noisy level do
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -46,6 +47,11 @@ def fit(problem: Problem, config: Config, seeds: tuple[int, ...], session: Sessi
     """Return E ||eps||^2 / d at s_1..s_T, the same for every seed."""
     mean_square = estimate_mean_square_noise(problem, config.samples, session)
     return [{"mean_square_noise": mean_square} for _ in seeds]
+
+
+def untrained(problem: Problem, config: Config) -> dict[str, Tensor]:
+    """Return half the square of pure noise at every level, so that every step has a variance to add as after `fit`."""
+    return {"mean_square_noise": torch.full((problem.nfe,), 0.5, dtype=torch.float64)}
 
 
 def sample(problem: Problem, config: Config, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:

@@ -50,23 +50,32 @@ def skip(problem: Problem, config: Recipe) -> str | None:
 
 def fit(problem: Problem, config: Recipe, seeds: tuple[int, ...], session: Session) -> list[dict[str, Tensor]]:
     """Train one replica a seed and return the layers' and the critic's parameters of each."""
-    hierarchy = _hierarchy(problem, problem.copies(len(seeds)), config)
+    copies = [problem.copies(len(seeds)).accelerated(config) for _ in ("layers", "critic")]
+    hierarchy, critic = _hierarchy(problem, copies[0], config), copies[1]
+    _start(problem, hierarchy, critic)
     trainer = JointTrainer(
         hierarchy=hierarchy,
-        critic=problem.copies(len(seeds)),
-        bridge=DiffusionBridge(problem.teacher, problem.grid.to(hierarchy.std)),
+        critic=critic,
+        bridge=DiffusionBridge(problem.network.accelerated(config), problem.grid.to(hierarchy.std)),
         objective=ScoreMatching(event_ndim=len(problem.event_shape)),
         recipe=config,
         seeds=seeds,
+        event_shape=problem.event_shape,
     )
     session.train(trainer, config.iterations, _detail)
-    layers, critic = trainer.average.parameters(), trainer.critic.network
-    critic_parameters = {name: parameter.detach() for name, parameter in critic.named_parameters()}
+    layers = trainer.average.parameters()
+    critic_parameters = {name: parameter.detach() for name, parameter in critic.network.named_parameters()}
     return [
         hierarchy.select(layers, index)
-        | {f"critic.{name}": value for name, value in critic.select(critic_parameters, index).items()}
+        | {f"critic.{name}": value for name, value in critic.network.select(critic_parameters, index).items()}
         for index in range(len(seeds))
     ]
+
+
+def untrained(problem: Problem, config: Recipe) -> dict[str, Tensor]:
+    """Return the parameters before training, of which no duration depends."""
+    hierarchy = _hierarchy(problem, problem.copies(1), config)
+    return {name: parameter.detach() for name, parameter in hierarchy.named_parameters()}
 
 
 def sample(problem: Problem, config: Recipe, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
@@ -95,10 +104,18 @@ def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _hierarchy(problem: Problem, score_model: NetworkScoreModel, config: Recipe) -> DDIMHierarchy:
     first = next(score_model.network.parameters())
-    log_variance = torch.zeros(
-        score_model.network.replicas, *problem.event_shape, dtype=first.dtype, device=first.device
-    )
+    shape = problem.event_shape if config.variance == "diagonal" else (1,) * len(problem.event_shape)
+    log_variance = torch.zeros(score_model.network.replicas, *shape, dtype=first.dtype, device=first.device)
     return DDIMHierarchy(score_model, problem.grid, config.eta, log_variance)
+
+
+@torch.no_grad()
+def _start(problem: Problem, hierarchy: DDIMHierarchy, critic: NetworkScoreModel) -> None:
+    """Set layers and critic to an earlier training of the row, where there is one."""
+    for replica, state in enumerate(problem.earlier):
+        hierarchy.network.fill(replica, _part(state, "network."))
+        critic.network.fill(replica, _part(state, "critic."))
+        hierarchy.log_variance[replica] = state["log_variance"][0]
 
 
 def _detail(info: TrainInfo) -> str:

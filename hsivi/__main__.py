@@ -10,11 +10,12 @@ import ctypes
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hsivi import new_baseline, overall
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
 from hsivi.methods import Cell, check_budget, describe, method_files, rows
+from hsivi.score_model_config import one_of
 
 DATASET_STAGES = {
     "data": "prepare one data set",
@@ -25,6 +26,7 @@ CELL_STAGES = {
     "fit": "train a method that needs it, all seeds together",
     "sample": "draw the samples of one cell for every seed",
     "measure": "turn the samples of one cell into its record",
+    "time": "measure how long one cell takes to draw a batch",
 }
 
 
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _keep_freed_memory()
     try:
         _limit_threads(_threads(options))
-        options.run(options)
+        with _processes():
+            options.run(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
         return 2
@@ -46,9 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"hsivi {options.command}: stopped; the same command goes on where it was", file=sys.stderr)
         return 130
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return 0
+
+
+@contextlib.contextmanager
+def _processes() -> Iterator[None]:
+    """Be one of the processes that torchrun started, if it did; otherwise nothing, and no torch is loaded."""
+    if "RANK" not in os.environ:
+        yield
+        return
+    from hsivi import parallel
+
+    parallel.start()
+    yield
+    parallel.stop()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,8 +208,14 @@ def _report(options: argparse.Namespace) -> None:
     if script.EXPERIMENT is None:
         script.render(options.scale, experiments)
         return
-    check_choice(f"--experiments for {options.name}", script.EXPERIMENT, {e.name: e for e in experiments})
-    script.render(options.scale, next(e for e in experiments if e.name == script.EXPERIMENT))
+    named = {e.name: e for e in experiments}
+    wanted = (script.EXPERIMENT,) if isinstance(script.EXPERIMENT, str) else script.EXPERIMENT
+    shown = [named[name] for name in wanted if name in named]
+    if not shown:
+        raise ConfigError(
+            f"--experiments for {options.name}: got {', '.join(named)}, expected {one_of(wanted)}; name one of those"
+        )
+    script.render(options.scale, shown[0] if isinstance(script.EXPERIMENT, str) else shown)
 
 
 def _list(_: argparse.Namespace) -> None:

@@ -22,6 +22,37 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
     partial.replace(path)
 
 
+def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file without reading them: what is used is read from disk when it is used.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+
+    def read() -> dict[str, NDArray[Any]]:
+        # The file opens with the header's length in eight bytes and the header; safetensors checks it all.
+        with safe_open(path, "numpy") as file:
+            names = list(file.keys())
+        with path.open("rb") as raw:
+            length = int.from_bytes(raw.read(8), "little")
+            header = json.loads(raw.read(length))
+        return {name: _mapped(path, 8 + length, header[name]) for name in names}
+
+    arrays: dict[str, NDArray[Any]] = _read(path, read)
+    return arrays
+
+
+_DTYPES = {"U8": "u1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+
+
+def _mapped(path: Path, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+    begin, end = entry["data_offsets"]
+    dtype = np.dtype(_DTYPES[entry["dtype"]])
+    if begin == end:
+        return np.empty(entry["shape"], dtype)
+    return np.memmap(path, dtype, "c", start + begin, tuple(entry["shape"]))  # copy on write: torch wants to own it
+
+
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read arrays; nothing in the file is executed.
 

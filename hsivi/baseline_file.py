@@ -16,8 +16,9 @@ from typing import Any
 
 from hsivi import recipe
 from hsivi.config import ConfigError
-from hsivi.experiment import TASKS, one_of
+from hsivi.experiment import TASKS
 from hsivi.recipe import Frozen
+from hsivi.score_model_config import one_of
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TextIO
 
 import torch
 
+from hsivi import parallel
+
 
 class Resumable(Protocol):
     """A training loop's state.
@@ -60,7 +62,7 @@ class Progress:
         ``detail`` is asked only where a line is printed.
         """
         now = time.monotonic()
-        if now - self._printed < self.interval and done < total:
+        if (now - self._printed < self.interval and done < total) or not parallel.is_first():
             return
         self._printed = now
         left = (now - self._started) / max(done - begun_at, 1) * (total - done)
@@ -115,6 +117,8 @@ class Session:
 
     def _save(self, trainer: Resumable) -> None:
         assert self.checkpoint is not None
+        if not parallel.is_first():
+            return
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.checkpoint.with_suffix(".partial")
         stored = {"identity": self.identity, "seconds": self.seconds, "state": trainer.state_dict()}

@@ -13,8 +13,9 @@ from typing import Any, get_args
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from hsivi.experiment import Experiment, Scope, one_of
+from hsivi.experiment import Experiment, Scope
 from hsivi.recipe import Frozen
+from hsivi.score_model_config import one_of
 
 SCALES = ("smoke", "quick", "paper")
 SCOPES: tuple[str, ...] = get_args(Scope)
@@ -29,6 +30,11 @@ class ConfigError(ValueError):
 def experiment_files() -> dict[str, Path]:
     """Return the experiment files by name."""
     return {path.stem: path for path in sorted((ROOT / "workflows" / "experiments").glob("*.yaml"))}
+
+
+def default_experiments(scale: str) -> list[str]:
+    """Return the experiments of a run that names none; errors as `load_experiment`."""
+    return [name for name in experiment_files() if load_experiment(name, scale).by_default]
 
 
 def load_experiment(name: str, scale: str, scope: str = "full") -> Experiment:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hsivi.recipe import Count, Frozen, Positive
 
@@ -10,11 +10,13 @@ ToyName = Literal["checkerboard", "swissroll", "circles", "moons"]
 DigitsName = Literal["digits"]
 MixtureName = Literal["ring", "unit_ring"]
 PosteriorName = Literal["conditioned_diffusion"]
+ImagesName = Literal["mnist", "fashion_mnist", "cifar10", "celeba", "imagenet64"]
 KNOWN_DATASETS = {
     "toy2d": get_args(ToyName),
     "digits": get_args(DigitsName),
     "mixture": get_args(MixtureName),
     "posterior": get_args(PosteriorName),
+    "images": get_args(ImagesName),
 }
 
 
@@ -96,6 +98,76 @@ class PosteriorData(Frozen):
     floor_pairs: Annotated[int, Field(ge=2)]
 
 
-DataConfig = ToyData | DigitsData | MixtureData | PosteriorData
+class ClassifierFeatures(Frozen):
+    """Features of a classifier that is trained on the data set itself; never comparable with a published FID.
+
+    Attributes:
+        epochs: passes over the training images.
+        width: channels of the classifier's first convolutions.
+    """
+
+    kind: Literal["classifier"]
+    epochs: Count
+    width: Annotated[int, Field(ge=4, multiple_of=4)] = 16
+
+
+class InceptionFeatures(Frozen):
+    """Features of the Inception network that published FIDs are computed on, as torch-fidelity has it.
+
+    Attributes:
+        weights: ``official``, downloaded or taken from the folder of offline files, or ``generated``, random ones in
+            the official file's layout, for trials only.
+        statistics: path of a file with mean and covariance of the real images' features (npz with ``mu`` and
+            ``sigma``), or None to compute them from the training images.
+        statistics_origin: where that file comes from, for the protocol.
+    """
+
+    kind: Literal["inception"]
+    weights: Literal["official", "generated"] = "official"
+    statistics: str | None = None
+    statistics_origin: str | None = None
+
+    @model_validator(mode="after")
+    def _origin_is_known(self) -> "InceptionFeatures":
+        if (self.statistics is None) != (self.statistics_origin is None):
+            raise ValueError("statistics: got it without statistics_origin or the reverse, expected both; add the other")
+        return self
+
+
+class ImageData(Frozen):
+    """A published set of images.
+
+    Attributes:
+        datasets: one name.
+        seed: seed of the score model, of classifiers and of generated files.
+        files: ``official``, or ``generated``: few random images in files of the official format, for trials only.
+        size: height and width of the images that are modelled; 28 pixels are padded to 32, larger ones reduced to
+            ``size`` by averaging blocks.
+        crop: which part of a CelebA photograph is used before it is reduced; training images and the metrics'
+            reference have the same one.
+        quantise: how samples become whole numbers in 0..255.
+        rows: real images that KID, precision and recall compare with, the first of the training set.
+        features: what the metrics see of an image.
+    """
+
+    kind: Literal["images"]
+    datasets: Annotated[tuple[ImagesName, ...], Field(min_length=1, max_length=1)]
+    seed: int
+    files: Literal["official", "generated"]
+    size: Literal[8, 16, 32, 64]
+    crop: Literal["none", "ddim_128", "ddpm_torch_148"] = "none"
+    quantise: Literal["round", "truncate"] = "round"
+    rows: Annotated[int, Field(ge=10)] = 10_000
+    features: Annotated[ClassifierFeatures | InceptionFeatures, Field(discriminator="kind")]
+
+
+def image_shape(config: ImageData) -> tuple[int, int, int]:
+    """Return the shape (C, size, size) of one image: a grey value for digits and clothes, else red, green and blue."""
+    (dataset,) = config.datasets
+    channels = 1 if dataset in ("mnist", "fashion_mnist") else 3
+    return channels, config.size, config.size
+
+
+DataConfig = ToyData | ImageData | DigitsData | MixtureData | PosteriorData
 TARGETS = ("mixture", "posterior")
 """Kinds of data whose density is known."""

@@ -6,26 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from hsivi.data_config import KNOWN_DATASETS, TARGETS, DataConfig
-from hsivi.recipe import Count, Frozen, PretrainRecipe
-
-_ANY_SCHEDULE = (
-    *("hsivi", "full", "time_uniform", "logsnr", "fast_logsnr", "order2_logsnr", "order3_logsnr"),
-    *("var_quadratic", "var_linear", "var_quadratic_uncapped", "var_linear_uncapped"),
-)
-TIME_GRIDS = {
-    "quadratic": _ANY_SCHEDULE,
-    "linear_beta": (
-        *_ANY_SCHEDULE,
-        "ddim_quad_floor",
-        "quad_round",
-        "uniform",
-        "ends_included",
-        "linear_floor",
-        "iddim",
-    ),
-}
-"""Names of `hsivi.time_grid.grids`, here so that a misspelt one is found before anything runs."""
-
+from hsivi.recipe import Count, Frozen
+from hsivi.score_model_config import TIME_GRIDS, ScoreModelConfig, one_of
 
 Scope = Literal["core", "full"]
 """What a run includes: what the default run shows, or every row and budget of an experiment."""
@@ -33,54 +15,6 @@ Task = Literal["diffusion", "inference"]
 """What a method is given: a score model at every time, or a target's density and a bridge."""
 TASKS: tuple[str, ...] = get_args(Task)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9_]+)?$")]
-
-
-class QuadraticScheduleConfig(Frozen):
-    """See `hsivi.schedule.QuadraticSchedule`."""
-
-    kind: Literal["quadratic"]
-
-
-class LinearBetaScheduleConfig(Frozen):
-    """See `hsivi.schedule.LinearBetaSchedule`."""
-
-    kind: Literal["linear_beta"]
-
-
-class NetworkConfig(Frozen):
-    """What `hsivi.score_model.NetworkScoreModel` makes of a network's output."""
-
-    predicts: Literal["noise", "score"]
-    finest_scale: Annotated[float, Field(ge=0)] = 0.0
-
-    @model_validator(mode="after")
-    def _scale_is_used(self) -> "NetworkConfig":
-        if self.predicts == "score" and self.finest_scale:
-            raise ValueError(f"finest_scale: got {self.finest_scale} with predicts: score, expected none; leave it out")
-        return self
-
-
-class ScoreMLPConfig(NetworkConfig):
-    """See `hsivi.nn.score_mlp.ScoreMLP`."""
-
-    kind: Literal["score_mlp"]
-    width: Count = 128
-    embedding_width: Annotated[int, Field(ge=2, multiple_of=2)] = 256
-
-
-class UNetConfig(NetworkConfig):
-    """See `hsivi.nn.unet.StackedUNet`."""
-
-    kind: Literal["unet"]
-    channels: tuple[Count, ...]
-    layers_per_block: Count
-    norm_groups: Count
-
-
-class ExactConfig(Frozen):
-    """No network: the score of the data under noise is known, as for a mixture of Gaussians."""
-
-    kind: Literal["exact"]
 
 
 class Method(Frozen):
@@ -116,52 +50,20 @@ class Method(Frozen):
     enabled: bool = True
 
 
-class ScoreModelConfig(Frozen):
-    """The diffusion whose score model the samplers are given.
+class Timing(Frozen):
+    """How sampling is timed  (HSIVI, Figure 13), with random weights, on which no duration depends.
 
     Attributes:
-        schedule: noise schedule of the diffusion.
-        network: architecture of the score model, the layers and the critic.
-        pretrain: how the score model is trained, where it is a network.
-        time_grids: time grid of each budget, for rows without one of their own.
+        nfe: budget of function evaluations.
+        batch: images drawn at once.
+        warm_up: runs before the clock starts.
+        runs: timed runs.
     """
 
-    schedule: Annotated[QuadraticScheduleConfig | LinearBetaScheduleConfig, Field(discriminator="kind")]
-    network: Annotated[ScoreMLPConfig | UNetConfig | ExactConfig, Field(discriminator="kind")]
-    pretrain: PretrainRecipe | None = None
-    time_grids: Mapping[Count, str]
-
-    @model_validator(mode="after")
-    def _grids_exist(self) -> "ScoreModelConfig":
-        for nfe, grid in self.time_grids.items():
-            if grid not in TIME_GRIDS[self.schedule.kind]:
-                raise ValueError(f"time_grids.{nfe}: got {grid!r}, expected {one_of(TIME_GRIDS[self.schedule.kind])}")
-        return self
-
-    @model_validator(mode="after")
-    def _networks_are_trained(self) -> "ScoreModelConfig":
-        if (self.pretrain is None) != self.exact:
-            raise ValueError(
-                f"pretrain: got {'a recipe' if self.exact else 'none'} with network.kind {self.network.kind!r}, "
-                f"expected {'none: there is nothing to train' if self.exact else 'a recipe'}"
-            )
-        return self
-
-    @property
-    def exact(self) -> bool:
-        """Whether the score is a formula."""
-        return isinstance(self.network, ExactConfig)
-
-    @property
-    def trained(self) -> tuple[ScoreMLPConfig | UNetConfig, PretrainRecipe]:
-        """The network and how it is trained.
-
-        Raises:
-            ValueError: the score is a formula.
-        """
-        if isinstance(self.network, ExactConfig) or self.pretrain is None:
-            raise ValueError("score_model: got an exact one, expected a network; there is nothing to train")
-        return self.network, self.pretrain
+    nfe: Count
+    batch: Count
+    warm_up: Count
+    runs: Annotated[int, Field(ge=3)]
 
 
 class Experiment(Frozen):
@@ -171,15 +73,18 @@ class Experiment(Frozen):
         name: as in the file's name.
         title: one line for people.
         source: where in the paper.
+        by_default: whether a run that names no experiments includes it.
         scale: smoke, quick or paper.
         scope: which rows and budgets are meant.
         data: what is modelled.
         score_model: the diffusion model of the data; without one the experiment is about inference.
         seeds: one run of training and sampling each; mean and deviation are over these.
+        train_once: whether only the first seed trains, so that deviations are over seeds of sampling.
         num_samples: samples a run draws for its metrics.
         sample_sets: independent sets of that many samples that a run's metrics are averaged over.
         nfe: default budgets, the paper's T.
         full_nfe: further default budgets in scope full.
+        timing: how sampling is timed, if it is.
         methods: settings of rows; a file in baselines/ that none of them uses runs with the defaults.
         recipes: named settings for methods; ``overrides`` refines them by data set and NFE.
     """
@@ -187,15 +92,18 @@ class Experiment(Frozen):
     name: Name
     title: str
     source: str
+    by_default: bool = True
     scale: Literal["smoke", "quick", "paper"]
     scope: Scope = "full"
     data: Annotated[DataConfig, Field(discriminator="kind")]
     score_model: ScoreModelConfig | None = None
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    num_samples: Annotated[int, Field(ge=100)]
+    train_once: bool = False
+    num_samples: Annotated[int, Field(ge=10)]
     sample_sets: Count = 1
     nfe: Annotated[tuple[Count, ...], Field(min_length=1)]
     full_nfe: tuple[Count, ...] = ()
+    timing: Timing | None = None
     methods: Mapping[Name, Method]
     recipes: Mapping[str, "NamedRecipe"] = Field(default_factory=dict)
 
@@ -247,8 +155,13 @@ class Experiment(Frozen):
         return "inference" if self.score_model is None else "diffusion"
 
     @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """The seeds with which methods train."""
+        return self.seeds[:1] if self.train_once else self.seeds
+
+    @property
     def pretrains(self) -> bool:
-        """Whether it has a score model that is trained."""
+        """Whether it has a score model that is a network, trained here or elsewhere."""
         return self.score_model is not None and not self.score_model.exact
 
     @property
@@ -303,9 +216,3 @@ class NamedRecipe(Frozen):
 
     values: Mapping[str, Any]
     overrides: tuple[Override, ...] = ()
-
-
-def one_of(known: Any) -> str:
-    """Return the words "one of a, b, c"."""
-    names = [str(k) for k in known]
-    return "one of " + ", ".join(names) if names else "nothing, since none are defined"

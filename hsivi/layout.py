@@ -66,6 +66,11 @@ class CellFiles:
         """The measured cell."""
         return self.folder / "record.json"
 
+    @property
+    def timing(self) -> Path:
+        """How long the cell takes to draw a batch."""
+        return self.folder / "timing.json"
+
 
 def scratch(output: Path) -> Path:
     """Return the checkpoint that allows resuming the training of an output; Snakemake does not know of it."""

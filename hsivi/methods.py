@@ -4,7 +4,7 @@ A baseline is found by its path, and its facts are read from the source text (`h
 Snakefile and the reports need no torch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsivi.baseline_file import MethodInfo as MethodInfo
@@ -65,6 +65,8 @@ def check(experiment: Experiment) -> None:
         if known.recipe is not None:
             validate_config(known.recipe, values, where)
         check_budget(experiment, cell.label, cell.nfe)
+        starts_from(experiment, cell)
+    timed_cells(experiment)
 
 
 def check_budget(experiment: Experiment, label: str, nfe: int) -> None:
@@ -129,6 +131,42 @@ def cells(experiment: Experiment) -> list[Cell]:
             for nfe in sorted(own if fixed is None else fixed):
                 found.append(Cell(experiment.scale, experiment.name, dataset, label, nfe))
     return found
+
+
+def timed_cells(experiment: Experiment) -> list[Cell]:
+    """Return the cells whose sampling is timed: every row at the budget of ``timing``, in the order of the tables.
+
+    Raises:
+        ConfigError: the experiment cannot be timed, since its data are no images or its score is a formula.
+    """
+    if experiment.timing is None:
+        return []
+    if experiment.data.kind != "images" or not experiment.pretrains:
+        raise ConfigError(
+            f"{experiment.name}.yaml: timing: got it with data of kind {experiment.data.kind!r}, expected images and a "
+            f"network; remove the section"
+        )
+    return [cell for cell in cells(experiment) if cell.nfe == experiment.timing.nfe]
+
+
+def starts_from(experiment: Experiment, cell: Cell) -> list[Cell]:
+    """Return the cell whose training is where a cell's training starts, if its setting ``start_from`` names one.
+
+    Raises:
+        ConfigError: the experiment does not train the row with that budget.
+    """
+    earlier = experiment.recipe_values(cell.label, cell.dataset, cell.nfe).get("start_from")
+    if earlier is None:
+        return []
+    wanted = replace(cell, nfe=earlier)
+    known = [c for c in cells(experiment) if (c.dataset, c.label) == (cell.dataset, cell.label)]
+    if wanted not in known or earlier == cell.nfe:
+        budgets = ", ".join(str(c.nfe) for c in known if c.nfe != cell.nfe) or "no other"
+        raise ConfigError(
+            f"{experiment.name}.yaml: {cell.label}: got start_from {earlier} at NFE {cell.nfe}, expected another budget "
+            f"of that row (it has {budgets}); add the budget or change start_from"
+        )
+    return [wanted]
 
 
 def _budgets(experiment: Experiment, method: Method) -> set[int]:

@@ -64,3 +64,22 @@ class SampleNoise:
     def _draw(self, purpose: str, t: int) -> Tensor:
         shape = (BLOCK, *self.event_shape)
         return self.rows(lambda block: standard_normal(shape, self.seed, "sample", purpose, t, block))
+
+
+@dataclass(frozen=True)
+class FanNoise(SampleNoise):
+    """Noise of samples of which ``members`` neighbours start from one x_T: what a sampler makes of one start.
+
+    Attributes:
+        members: samples that share x_T.
+    """
+
+    members: int = 1
+
+    def prior(self) -> Tensor:
+        """Return x_T with shape (n, \\*event): that of sample number i // members for sample i."""
+        own = SampleNoise(
+            self.seed, self.start // self.members, -(-self.stop // self.members), self.event_shape, self.dtype, self.device
+        ).prior()
+        numbers = torch.arange(self.start, self.stop) // self.members - self.start // self.members
+        return own[numbers.to(own.device)]

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-Decay = Literal["constant", "cosine"]
+from hsivi import parallel
+
+Decay = Literal["constant", "cosine", "exponential"]
+Parameters = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 
 
 class NonFiniteLoss(ValueError):
@@ -16,36 +19,60 @@ class NonFiniteLoss(ValueError):
 
 
 class Optimiser:
-    """Adam with a decaying learning rate.
+    """Adam with a learning rate that changes.
 
     Arguments:
-        parameters: what is trained.
-        learning_rate: initial rate.
+        parameters: what is trained, or groups of it with rates of their own.
+        learning_rate: highest rate.
         betas: Adam's decay rates.
-        decay: ``constant``, or ``cosine`` to zero over ``horizon`` steps of the schedule.
+        decay: ``constant``, or ``cosine`` or ``exponential`` to ``final_rate`` times it over ``horizon`` steps.
         horizon: number of calls of `advance` a training makes.
+        final_rate: factor on the rate at the horizon.
+        warm_up: steps of the schedule over which the rate rises linearly.
+        clip_norm: largest norm of the gradient of all parameters together, or None for any.
+        amsgrad: whether Adam divides by the largest second moment so far.
     """
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Parameters,
         learning_rate: float,
         betas: tuple[float, float],
         decay: Decay,
         horizon: int,
+        final_rate: float = 0.0,
+        warm_up: int = 0,
+        clip_norm: float | None = None,
+        amsgrad: bool = False,
     ) -> None:
-        self.adam = torch.optim.Adam(parameters, learning_rate, betas=betas, fused=True)
-        factor = {
-            "constant": lambda step: 1.0,
-            "cosine": lambda step: 0.5 * (1 + math.cos(math.pi * min(step / horizon, 1.0))),
-        }[decay]
+        self.adam = torch.optim.Adam(parameters, learning_rate, betas=betas, amsgrad=amsgrad, fused=True)
+        self.clip_norm = clip_norm
+
+        def factor(step: int) -> float:
+            done = min(step / horizon, 1.0)
+            rising = min((step + 1) / warm_up, 1.0) if warm_up else 1.0
+            decayed = {
+                "constant": lambda: 1.0,
+                "cosine": lambda: final_rate + (1 - final_rate) * 0.5 * (1 + math.cos(math.pi * done)),
+                "exponential": lambda: final_rate**done,
+            }[decay]()
+            return rising * decayed
+
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adam, factor)
 
     def descend(self, loss: Tensor) -> None:
         """Take one step down the gradient of a scalar loss."""
-        self.adam.zero_grad(set_to_none=True)
         loss.backward()
+        self.step()
+
+    def step(self) -> None:
+        """Take one step down the gradients that were gathered since the last, averaged over all processes."""
+        trained = [p for group in self.adam.param_groups for p in group["params"] if p.grad is not None]
+        parallel.average_(p.grad for p in trained)
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(trained, self.clip_norm)
         self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
 
     def advance(self) -> None:
         """Move the learning rate on by one step of its schedule."""

@@ -16,8 +16,10 @@ from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.record import read_json
 
-GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0}
+GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0, "time": 60.0}
 """Seconds of a job of each stage before any is finished, as measured at scale quick on one core."""
+EXCLUSIVE = {"time"}
+"""Stages whose jobs run alone, on all cores."""
 
 
 RUN, SCOPE, CORES = "HSIVI_RUN", "HSIVI_RUN_SCOPE", "HSIVI_RUN_CORES"
@@ -72,6 +74,8 @@ def jobs(experiments: Iterable[Experiment]) -> list[Job]:
                 found.append(Job("fit", experiment.name, max(cell.nfe, 1), own.fit))
             found.append(Job("sample", experiment.name, 50.0 + cell.nfe, own.samples))
             found.append(Job("measure", experiment.name, 1.0, own.record))
+        for cell in methods.timed_cells(experiment):
+            found.append(Job("time", experiment.name, 1.0, layout.CellFiles(cell).timing))
     return found
 
 
@@ -86,7 +90,8 @@ def remaining_seconds(every: list[Job], cores: int) -> tuple[int, float]:
     for job in every:
         if seconds[job.output] is None:
             known = rates.get((job.stage, job.experiment))
-            left += sum(known) / len(known) * job.size if known else GUESS[job.stage]
+            takes = sum(known) / len(known) * job.size if known else GUESS[job.stage]
+            left += takes * (cores if job.stage in EXCLUSIVE else 1)
     return sum(taken is not None for taken in seconds.values()), left / cores
 
 
@@ -95,6 +100,8 @@ def _seconds(job: Job) -> float | None:
     try:
         if job.stage == "measure":
             return float(read_json(job.output)["seconds"]["measure"])
+        if job.stage == "time":
+            return float(read_json(job.output)["stage_seconds"])
         return float(read_json(layout.note(job.output))["seconds"]) if job.output.exists() else None
     except (ConfigError, KeyError, OSError):
         return None

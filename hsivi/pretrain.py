@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hsivi import parallel
+from hsivi.data import in_units
 from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import PretrainRecipe
 from hsivi.rng import generator
@@ -22,7 +24,7 @@ class Pretrainer:
 
     Attributes:
         score_model: a stack of one network.
-        data: training points, shape (N, \\*event).
+        data: training points, shape (N, \\*event), on any device; uint8 where they are pixels.
         recipe: hyper-parameters.
         seed: seed of batches, times and noise.
         iteration: iterations done.
@@ -43,7 +45,11 @@ class Pretrainer:
             recipe.adam_betas,
             recipe.schedule,
             recipe.iterations,
+            recipe.final_rate,
+            recipe.warm_up,
+            recipe.clip_norm,
         )
+        self._parts = parallel.own_share(recipe.microbatches)
         self.average = Average(dict(self.score_model.network.named_parameters()), recipe.ema)
 
     def step(self) -> float:
@@ -57,24 +63,38 @@ class Pretrainer:
         times = recipe.batch // recipe.samples_per_time
         # One stratum of [0, 1) a time: uniform as a whole, and less noisy than independent draws.
         u = (torch.from_numpy(rng.random(times)) + torch.arange(times)) / times
-        s = schedule.training_times(u)[:, None].to(self.data)
+        s = schedule.training_times(u)[:, None]
         rows = torch.from_numpy(rng.integers(0, len(self.data), (times, recipe.samples_per_time)))
-        clean = self.data[rows.to(self.data.device)]
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, "float32")).to(clean)
-        expand = self.score_model.expand
-        noisy = expand(schedule.alpha_bar(s).sqrt()) * clean + expand(schedule.sigma(s)) * noise
-        error = self.score_model.noise(noisy[None], s)[0] - noise
-        loss = error.square().flatten(2).sum(2).mean()
-        if not loss.isfinite():
-            raise NonFiniteLoss(
-                f"pre-training loss: got {loss.item()} at iteration {self.iteration}, expected a finite number; "
-                f"lower the learning rate in the pretrain section"
-            )
-        self._optimiser.descend(loss)
+        noise = torch.from_numpy(rng.standard_normal((*rows.shape, *self.data.shape[1:]), "float32"))
+        mirrored = torch.from_numpy(rng.random(rows.shape) < 0.5) if recipe.flip else torch.zeros(rows.shape).bool()
+        losses = []
+        for part in self._parts:
+            own = slice(part * times // recipe.microbatches, (part + 1) * times // recipe.microbatches)
+            loss = self._loss(s[own], rows[own], noise[own], mirrored[own])
+            if not loss.isfinite():
+                raise NonFiniteLoss(
+                    f"pre-training loss: got {loss.item()} at iteration {self.iteration}, expected a finite number; "
+                    f"lower the learning rate in the pretrain section"
+                )
+            (loss / len(self._parts)).backward()
+            losses.append(float(loss.detach()))
+        self._optimiser.step()
         self._optimiser.advance()
         self.average.update()
         self.iteration += 1
-        return float(loss.detach())
+        return sum(losses) / len(losses)
+
+    def _loss(self, s: Tensor, rows: Tensor, noise: Tensor, mirrored: Tensor) -> Tensor:
+        """Return the loss of some of the batch: all arguments have its axes (times, samples a time) in front."""
+        schedule, expand = self.score_model.schedule, self.score_model.expand
+        first = next(self.score_model.network.parameters())
+        clean = in_units(self.data[rows.to(self.data.device)]).to(first)
+        if self.recipe.flip:
+            clean = torch.where(expand(mirrored.to(first.device)), clean.flip(-1), clean)
+        s, noise = s.to(first), noise.to(first)
+        noisy = expand(schedule.alpha_bar(s).sqrt()) * clean + expand(schedule.sigma(s)) * noise
+        error = self.score_model.noise(noisy[None], s)[0] - noise
+        return error.square().flatten(2).sum(2).mean()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what resuming needs."""

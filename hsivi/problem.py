@@ -1,23 +1,18 @@
 """The problem a baseline is given: a counted score model and a time grid, or a target and a base; nothing of files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from hsivi.experiment import (
-    LinearBetaScheduleConfig,
-    QuadraticScheduleConfig,
-    ScoreMLPConfig,
-    ScoreModelConfig,
-    UNetConfig,
-)
+from hsivi import parallel
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.nn.stacked import ReplicaStack
-from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, Schedule
+from hsivi.schedule import CosineSchedule, LinearBetaSchedule, QuadraticSchedule, Schedule
 from hsivi.score_model import Counted, EvaluationCounter, NetworkScoreModel, ScoreModel, Single
+from hsivi.score_model_config import ScheduleConfig, ScoreMLPConfig, ScoreModelConfig, UNetConfig
 from hsivi.target import Target, Whitened
 
 Map = Callable[[Tensor], Tensor]
@@ -59,12 +54,15 @@ class Problem(Budget):
         teacher: the pre-trained score model as a stack of one, for methods that train; inputs (R, \\*batch, \\*event).
         levels: times s_0 <= ... <= s_T of the grid, float64; None where the budget is zero.
         training_draw: returns n training points for a key; None where there are none, since the target can be drawn.
+        earlier: what a training with another budget learned, a state a training seed; empty unless the row's setting
+            ``start_from`` asks for it.
         score_model: the pre-trained score model for sampling, counted; inputs (\\*batch, \\*event).
     """
 
     teacher: ScoreModel
     levels: Tensor | None
     training_draw: Callable[..., Tensor] | None = None
+    earlier: Sequence[Mapping[str, Tensor]] = ()
     score_model: ScoreModel = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,9 +136,16 @@ class InferenceProblem(Budget):
         return whitened, standard, whitened.restore
 
 
-def build_schedule(config: QuadraticScheduleConfig | LinearBetaScheduleConfig) -> Schedule:
+SCHEDULES: dict[str, type[Schedule]] = {
+    "quadratic": QuadraticSchedule,
+    "linear_beta": LinearBetaSchedule,
+    "cosine": CosineSchedule,
+}
+
+
+def build_schedule(config: ScheduleConfig) -> Schedule:
     """Return the noise schedule a configuration names."""
-    return QuadraticSchedule() if config.kind == "quadratic" else LinearBetaSchedule()
+    return SCHEDULES[config.kind]()
 
 
 def build_network(
@@ -158,6 +163,11 @@ def build_network(
         channels=config.channels,
         layers_per_block=config.layers_per_block,
         norm_groups=config.norm_groups,
+        attention=config.attention,
+        heads=config.heads,
+        dropout=config.dropout,
+        dialect=config.dialect,
+        learned_variance=config.learned_variance,
         image_size=event_shape[-1],
         image_channels=event_shape[0],
     )
@@ -165,7 +175,7 @@ def build_network(
 
 def build_score_model(config: ScoreModelConfig, event_shape: tuple[int, ...], seed: int) -> NetworkScoreModel:
     """Return a freshly initialised score model, a stack of one, on the computing device."""
-    read, _ = config.trained
+    read = config.trainable
     network = build_network(read, event_shape, (seed,)).to(compute_device())
     return NetworkScoreModel(network, build_schedule(config.schedule), read.predicts, read.finest_scale)
 
@@ -177,5 +187,5 @@ def device_name() -> str:
 
 
 def compute_device() -> torch.device:
-    """Return the device to compute on: a GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the device to compute on: a GPU where there is one, with several processes one each."""
+    return torch.device("cuda", parallel.device_index()) if torch.cuda.is_available() else torch.device("cpu")

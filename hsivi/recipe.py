@@ -15,26 +15,66 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PretrainRecipe(Frozen):
+class LearningRates(Frozen):
+    """How learning rates change over a training.
+
+    Attributes:
+        schedule: ``constant``, ``cosine`` from one to ``final_rate``, or ``exponential`` decay to ``final_rate``.
+        final_rate: factor on the learning rates at the end; above zero where decay is exponential.
+        warm_up: updates over which the learning rates rise linearly.
+    """
+
+    schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    final_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    warm_up: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _end_fits_decay(self) -> "LearningRates":
+        if self.schedule == "constant" and self.final_rate:
+            raise ValueError("final_rate: got one with schedule 'constant', expected none; remove it")
+        if self.schedule == "exponential" and not self.final_rate:
+            raise ValueError("final_rate: got 0 with schedule 'exponential', expected a positive number; give one")
+        return self
+
+
+class Hardware(Frozen):
+    """How a training uses the machine.
+
+    Attributes:
+        precision: of the networks' arithmetic; parameters, losses and averages are float32 in either case.
+        channels_last: whether images lie in memory channel by channel of a pixel, as tensor cores want them.
+        compile: whether networks are compiled.
+        microbatches: parts that a batch is cut into, one after another on one device, shared out over several.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    microbatches: Count = 1
+
+
+class PretrainRecipe(LearningRates, Hardware):
     """Pre-training of a score model.
 
     Attributes:
         iterations: number of updates.
         batch: samples an update.
         samples_per_time: samples that share one diffusion time, so that one embedding serves them.
-        learning_rate: Adam's initial rate.
-        schedule: decay of the learning rate.
+        learning_rate: Adam's highest rate.
+        clip_norm: largest norm of a gradient, or None for any.
         ema: decay of the parameter average that is kept as the result, or None for the last iterate.
         adam_betas: Adam's decay rates.
+        flip: whether images are mirrored left to right at random.
     """
 
     iterations: Count
     batch: Count
     samples_per_time: Count = 1
     learning_rate: Positive
-    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: Positive | None = None
     ema: Decay | None = None
     adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
+    flip: bool = False
 
     @model_validator(mode="after")
     def _whole_groups(self) -> "PretrainRecipe":
@@ -42,10 +82,12 @@ class PretrainRecipe(Frozen):
             raise ValueError(
                 f"batch: got {self.batch} with samples_per_time {self.samples_per_time}, expected a multiple of it"
             )
+        if (self.batch // self.samples_per_time) % self.microbatches:
+            raise ValueError(f"batch: got {self.batch} with microbatches {self.microbatches}, expected a multiple of it")
         return self
 
 
-class Recipe(Frozen):
+class Recipe(LearningRates, Hardware):
     """Joint training of HSIVI-SM (Algorithm 2).
 
     Attributes:
@@ -54,9 +96,11 @@ class Recipe(Frozen):
         critic_batch: chains an update of the critic uses.
         critic_updates: updates of the critic after each update of the layers.
         critic_warmup: updates of the critic before the first update of the layers.
-        learning_rate: Adam's initial rate for the layers.
-        critic_learning_rate: Adam's initial rate for the critic.
-        schedule: decay of both learning rates.
+        learning_rate: Adam's highest rate for the layers.
+        critic_learning_rate: Adam's highest rate for the critic.
+        variance_learning_rate: Adam's highest rate for the layers' variance; by default that of the layers.
+        variance: ``diagonal``, a factor on each coordinate's variance, or ``isotropic``, one factor for all (Table 3).
+        clip_norm: largest norm of each network's gradient, or None for any.
         ema: decay of the average of the layers' parameters that is sampled from, or None for the last iterate.
         beta_power: p in the weight beta(t) = (1 - alpha_bar(s_t))^p; 1 in the paper, 2 in the authors' image code.
         eta: DDIM's noise level that initialises the layers.
@@ -64,6 +108,9 @@ class Recipe(Frozen):
         rollout: ``independent`` uses one layer of every simulated chain, ``shared`` uses all of them.
         antithetic: whether every noise is used with both signs.
         adam_betas: Adam's decay rates for both optimisers.
+        amsgrad: whether Adam divides by the largest second moment so far.
+        start_from: number of layers of an earlier training of the same row where layers and critic start, or None for
+            the score model.
     """
 
     iterations: Count
@@ -73,7 +120,9 @@ class Recipe(Frozen):
     critic_warmup: Annotated[int, Field(ge=0)] = 0
     learning_rate: Positive
     critic_learning_rate: Positive
-    schedule: Literal["constant", "cosine"] = "constant"
+    variance_learning_rate: Positive | None = None
+    variance: Literal["diagonal", "isotropic"] = "diagonal"
+    clip_norm: Positive | None = None
     ema: Decay | None = None
     beta_power: Annotated[float, Field(ge=0)] = 1.0
     eta: Positive
@@ -81,6 +130,17 @@ class Recipe(Frozen):
     rollout: Literal["independent", "shared"] = "independent"
     antithetic: bool = False
     adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
+    amsgrad: bool = False
+    start_from: Count | None = None
+
+    @model_validator(mode="after")
+    def _whole_microbatches(self) -> "Recipe":
+        for name in ("batch", "critic_batch"):
+            if getattr(self, name) % self.microbatches:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)} with microbatches {self.microbatches}, expected a multiple of it"
+                )
+        return self
 
 
 class SequentialRecipe(Frozen):

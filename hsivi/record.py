@@ -45,6 +45,8 @@ class Record(Frozen):
         schema_version: version of this layout.
         experiment, dataset, label, baseline, scale: which cell.
         nfe: function evaluations a sample, counted.
+        trainings: independent trainings behind the seeds: one where they are seeds of sampling only, none where the
+            method learns nothing.
         time_grid: name of the time grid.
         levels: its times s_0, ..., s_T; empty where there is none.
         protocol: ``common`` or ``as_published``, see `hsivi.experiment.Method`.
@@ -69,6 +71,7 @@ class Record(Frozen):
     title: str
     scale: str
     nfe: int
+    trainings: int | None = None
     time_grid: str | None
     levels: tuple[float, ...] = ()
     protocol: Literal["common", "as_published"] = "common"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from hsivi.checkpoint import Session
 from hsivi.config import ConfigError, check_choice, validate_config
-from hsivi.noise import SampleNoise
+from hsivi.noise import BLOCK, SampleNoise
 from hsivi.problem import Budget
 
 State = dict[str, Tensor]
@@ -19,6 +20,9 @@ State = dict[str, Tensor]
 
 class Baseline(Protocol):
     """What a file in baselines/ offers.  ``skip``, ``fit``, ``elbo``, ``estimated_score``, ``illustrate`` are optional.
+
+    So is ``untrained(problem, config)`` beside ``fit``: a state of the right shapes without training, on the problem's
+    random weights, with which the stage ``time`` measures how long sampling takes.
 
     Attributes:
         TITLE: name for people.
@@ -81,6 +85,16 @@ class Samples:
     nfe: int
 
 
+NUMBERS_AT_ONCE = 2_000_000
+"""Numbers that the samples of a batch may hold: the network's activations are many times that."""
+
+
+def batch_size(event_shape: Sequence[int]) -> int:
+    """Return how many samples are drawn at once: whole blocks of noise, as far as samples are small, 4,000 at most."""
+    fitting = NUMBERS_AT_ONCE // max(math.prod(event_shape), 1)
+    return min(4_000, max(BLOCK, fitting // BLOCK * BLOCK))
+
+
 @torch.no_grad()
 def draw(
     baseline: Baseline,
@@ -89,9 +103,10 @@ def draw(
     seed: int,
     num_samples: int,
     state: State,
-    batch: int = 4_000,
+    batch: int | None = None,
     trajectory: int = 0,
     device: torch.device | None = None,
+    store: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Samples:
     """Draw samples; neither they nor the count depend on ``batch``.
 
@@ -102,35 +117,60 @@ def draw(
         seed: seed of the run; the same for all methods that are compared.
         num_samples: n.
         state: what `fit` returned for this seed.
-        batch: samples at a time.
+        batch: samples at a time, `batch_size` by default; halved where the device has too little memory.
         trajectory: keep the whole path of that many first samples (at most one batch).
         device: where noise is put.
+        store: what is kept of a batch of samples.
 
     Raises:
-        ConfigError: the method used another number of evaluations than its budget, or left the shape.
+        ConfigError: the method used another number of evaluations than its budget, left the shape, or ran out of
+            memory with a single block of samples.
         BudgetExceeded: it asked for more evaluations than its budget.
     """
-    parts, kept = [], torch.empty(0)
-    for start in range(0, num_samples, batch):
+    parts, kept, start = [], torch.empty(0), 0
+    batch = batch or batch_size(problem.event_shape)
+    while start < num_samples:
         stop = min(start + batch, num_samples)
         noise = SampleNoise(seed, start, stop, problem.event_shape, device=device or torch.device("cpu"))
-        problem.counter.count = 0
-        path = [noise.prior()[:trajectory]] if start == 0 and trajectory else []
-        x = torch.empty(0)
-        for x in baseline.sample(problem, config, noise, state):
-            if path:
-                path.append(x[:trajectory])
-        if x.shape != (stop - start, *problem.event_shape):
-            raise ConfigError(
-                f"{baseline.TITLE}: got samples of shape {tuple(x.shape)}, expected "
-                f"{(stop - start, *problem.event_shape)}; yield one x_t of that shape a step"
-            )
-        if problem.counter.count != problem.nfe:
-            raise ConfigError(
-                f"{baseline.TITLE}: got {problem.counter.count} function evaluations a sample, expected the budget "
-                f"{problem.nfe}; use the whole grid once, and pass networks of your own through problem.counted"
-            )
-        if path:
-            kept = torch.stack(path)
-        parts.append(x.cpu())
+        try:
+            x, path = draw_batch(baseline, problem, config, noise, state, trajectory if start == 0 else 0)
+        except torch.OutOfMemoryError as error:
+            if batch <= SMALLEST_BATCH:
+                raise ConfigError(
+                    f"{baseline.TITLE}: got too little memory on the device for {batch} samples at once, expected "
+                    f"enough; free it or use a larger device, what is finished stays"
+                ) from error
+            batch = max(batch // 2, SMALLEST_BATCH)
+            continue
+        if len(path):
+            kept = path
+        parts.append(store(x).cpu())
+        start = stop
     return Samples(torch.cat(parts), kept.cpu(), problem.counter.count)
+
+
+SMALLEST_BATCH = 16
+
+
+def draw_batch(
+    baseline: Baseline, problem: Budget, config: Any, noise: SampleNoise, state: State, trajectory: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return the samples of one batch, and the path of the first ``trajectory`` of them; errors as `draw`."""
+    problem.counter.count = 0
+    path = [noise.prior()[:trajectory]] if trajectory else []
+    x = torch.empty(0)
+    for x in baseline.sample(problem, config, noise, state):
+        if path:
+            path.append(x[:trajectory])
+    wanted = (noise.stop - noise.start, *problem.event_shape)
+    if x.shape != wanted:
+        raise ConfigError(
+            f"{baseline.TITLE}: got samples of shape {tuple(x.shape)}, expected {wanted}; yield one x_t of that shape a "
+            f"step"
+        )
+    if problem.counter.count != problem.nfe:
+        raise ConfigError(
+            f"{baseline.TITLE}: got {problem.counter.count} function evaluations a sample, expected the budget "
+            f"{problem.nfe}; use the whole grid once, and pass networks of your own through problem.counted"
+        )
+    return x, torch.stack(path) if path else torch.empty(0)

@@ -6,6 +6,7 @@ Notation: ``s`` is diffusion time, ``alpha_bar(s)`` the paper's alpha(s), a vari
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -106,27 +107,28 @@ class QuadraticSchedule:
         return ((u * self.num_levels).floor() + 1) / self.num_levels
 
 
-@dataclass(frozen=True)
-class LinearBetaSchedule:
-    """alpha_bar(s) = prod_{j <= s} (1 - beta_j) with beta linear in j = 0..num_levels - 1  (Ho et al., 2020).
+class DiscreteSchedule(ABC):
+    """alpha_bar(s) = prod_{j <= s} (1 - beta_j), j = 0..num_levels - 1: the product of a discrete-time diffusion.
 
-    Times are level indices; index -1 stands for clean data (alpha_bar = 1).  Between whole indices the product is
-    continued by the Gamma function (Kong and Ping, 2021, appendix B), for methods that step between trained levels.
+    Times are level indices; index -1 stands for clean data (alpha_bar = 1).  At whole indices the product is looked up;
+    in between, for methods that step between trained levels, it is continued by the schedule's own formula.
 
     Attributes:
-        beta_min: first beta.
-        beta_max: last beta.
         num_levels: number of discrete levels.
     """
 
-    beta_min: float = 1e-4
-    beta_max: float = 0.02
-    num_levels: int = 1000
-    clean: float = field(default=-1.0, init=False)
-    lowest: float = field(default=0.0, init=False)
-    _tables: dict[tuple[str, torch.dtype, torch.device], Tensor] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    num_levels: int
+    clean: float = -1.0
+    lowest: float = 0.0
+
+    @property
+    @abstractmethod
+    def betas(self) -> Tensor:
+        """The noise variances of single steps, float64, shape (num_levels,)."""
+
+    @abstractmethod
+    def _log_product(self, s: Tensor) -> Tensor:
+        """Return log alpha_bar at real ``s`` in [-1, num_levels - 1], float64, decreasing."""
 
     @property
     def highest(self) -> float:
@@ -136,8 +138,7 @@ class LinearBetaSchedule:
     @cached_property
     def alpha_bars(self) -> Tensor:
         """The cumulative products for indices -1, 0, ..., num_levels - 1, float64, shape (num_levels + 1,)."""
-        betas = torch.linspace(self.beta_min, self.beta_max, self.num_levels, dtype=torch.float64)
-        return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)])
+        return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - self.betas, 0)])
 
     def alpha_bar(self, s: Tensor) -> Tensor:
         """Return the product up to ``s`` in [-1, num_levels - 1]."""
@@ -173,19 +174,6 @@ class LinearBetaSchedule:
             found, lower = torch.where(noisier, middle, found), torch.where(noisier, lower, middle)
         return torch.where(exact, upper, found)
 
-    def _look_up(self, name: str, table: Tensor, s: Tensor) -> Tensor:
-        dtype = s.dtype if s.is_floating_point() else torch.get_default_dtype()
-        key = (name, dtype, s.device)
-        if key not in self._tables:
-            self._tables[key] = table.to(dtype=dtype, device=s.device)
-        return self._tables[key][s.long() + 1]
-
-    def _log_product(self, s: Tensor) -> Tensor:
-        """Return log alpha_bar at real ``s``: D^(s+1) Gamma(b + 1) / Gamma(b - s) with D the step of beta."""
-        slope = (self.beta_max - self.beta_min) / (self.num_levels - 1)
-        b = (1 - self.beta_min) / slope
-        return (s.double() + 1) * math.log(slope) + math.lgamma(b + 1) - torch.lgamma(b - s.double())
-
     def network_time(self, s: Tensor) -> Tensor:
         """Return the level index itself."""
         return s
@@ -193,3 +181,75 @@ class LinearBetaSchedule:
     def training_times(self, u: Tensor) -> Tensor:
         """Map u in [0, 1) to an index 0..num_levels - 1."""
         return (u * self.num_levels).floor()
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, torch.dtype, torch.device], Tensor]:
+        return {}
+
+    def _look_up(self, name: str, table: Tensor, s: Tensor) -> Tensor:
+        dtype = s.dtype if s.is_floating_point() else torch.get_default_dtype()
+        key = (name, dtype, s.device)
+        if key not in self._tables:
+            self._tables[key] = table.to(dtype=dtype, device=s.device)
+        return self._tables[key][s.long() + 1]
+
+
+@dataclass(frozen=True)
+class LinearBetaSchedule(DiscreteSchedule):
+    """beta linear in the index  (Ho et al., 2020), continued by the Gamma function  (Kong and Ping, 2021, appendix B).
+
+    Attributes:
+        beta_min: first beta.
+        beta_max: last beta.
+        num_levels: number of discrete levels.
+    """
+
+    beta_min: float = 1e-4
+    beta_max: float = 0.02
+    num_levels: int = 1000
+
+    @property
+    def betas(self) -> Tensor:
+        """Equidistant numbers."""
+        return torch.linspace(self.beta_min, self.beta_max, self.num_levels, dtype=torch.float64)
+
+    def _log_product(self, s: Tensor) -> Tensor:
+        """Return log of D^(s+1) Gamma(b + 1) / Gamma(b - s) with D the step of beta."""
+        slope = (self.beta_max - self.beta_min) / (self.num_levels - 1)
+        b = (1 - self.beta_min) / slope
+        return (s.double() + 1) * math.log(slope) + math.lgamma(b + 1) - torch.lgamma(b - s.double())
+
+
+_MAX_BETA = 0.999
+
+
+@dataclass(frozen=True)
+class CosineSchedule(DiscreteSchedule):
+    """alpha_bar(s) = f(s + 1) / f(0), f(i) = cos^2(pi/2 (i/N + 0.008) / 1.008)  (Nichol and Dhariwal, 2021, eq. 17).
+
+    f(N) is zero, so every beta is at most 0.999.  This changes the last one alone: the one before is below 3/4.  In
+    between, the same cap on beta(s) = 1 - f(s + 1) / f(s) at real s gives alpha_bar(s) = max(f(s + 1), f(s) / 1000) /
+    f(0): the closed form up to index N - 1.033, then a thousandth of the level one index before.
+
+    Attributes:
+        num_levels: number N of discrete levels.
+    """
+
+    num_levels: int = 1000
+
+    @property
+    def betas(self) -> Tensor:
+        """Steps between values of f, capped."""
+        f = (self._angle * torch.arange(self.num_levels, -1, -1, dtype=torch.float64)).sin().square()
+        return (1 - f[1:] / f[:-1]).clamp(max=_MAX_BETA)
+
+    @property
+    def _angle(self) -> float:
+        """The angle of one index; f(i) = sin^2(angle (N - i)), which unlike the cosine is exact where it is small."""
+        return math.pi / 2 / (1.008 * self.num_levels)
+
+    def _log_product(self, s: Tensor) -> Tensor:
+        left = self.num_levels - 1 - s.double()
+        closed, capped = ((self._angle * steps).sin().square() for steps in (left, left + 1))
+        f_0 = math.sin(self._angle * self.num_levels) ** 2
+        return torch.maximum(closed, (1 - _MAX_BETA) * capped).log() - math.log(f_0)

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from hsivi.nn.stacked import ReplicaStack
+from hsivi.recipe import Hardware
 from hsivi.schedule import Schedule
 
 Prediction = Literal["noise", "score"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class BudgetExceeded(RuntimeError):
@@ -67,19 +69,31 @@ class NetworkScoreModel(ScoreModel):
         schedule: noise schedule the network was trained with.
         predicts: whether its output is the noise or the score.
         finest_scale: w, in units of the data; zero where the network predicts the score.
+        precision: of the network's arithmetic; inputs, outputs and parameters stay what they are.
     """
 
     def __init__(
-        self, network: ReplicaStack, schedule: Schedule, predicts: Prediction = "noise", finest_scale: float = 0.0
+        self,
+        network: ReplicaStack,
+        schedule: Schedule,
+        predicts: Prediction = "noise",
+        finest_scale: float = 0.0,
+        precision: Precision = "float32",
     ) -> None:
         self.network = network
         self.schedule = schedule
         self.predicts = predicts
         self.finest_scale = finest_scale
+        self.precision = precision
         self.event_ndim = network.event_ndim
 
     def noise(self, x: Tensor, s: Tensor) -> Tensor:
-        output: Tensor = self.network(x, self.schedule.network_time(s).to(x))
+        time = self.schedule.network_time(s).to(x)
+        if self.precision == "float32":
+            output: Tensor = self.network(x, time)
+        else:
+            with torch.autocast(x.device.type, torch.bfloat16):
+                output = self.network(x, time).to(x)
         if self.predicts == "noise" and self.finest_scale == 0:
             return output
         noise_std = self.schedule.sigma(s)
@@ -94,8 +108,18 @@ class NetworkScoreModel(ScoreModel):
         """Return the same model with other parameters; see `hsivi.nn.stacked.ReplicaStack.with_parameters`."""
         return self._reading(self.network.with_parameters(parameters))
 
-    def _reading(self, network: ReplicaStack) -> "NetworkScoreModel":
-        return NetworkScoreModel(network, self.schedule, self.predicts, self.finest_scale)
+    def accelerated(self, hardware: Hardware) -> "NetworkScoreModel":
+        """Return the same model, network included, as a recipe wants it to use the machine."""
+        if hardware.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if hardware.compile:
+            self.network.compile()
+        return self._reading(self.network, hardware.precision)
+
+    def _reading(self, network: ReplicaStack, precision: Precision | None = None) -> "NetworkScoreModel":
+        return NetworkScoreModel(
+            network, self.schedule, self.predicts, self.finest_scale, precision or self.precision
+        )
 
 
 class Single(ScoreModel):

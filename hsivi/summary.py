@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Kind = Literal["all", "moments"]
 STORED_SAMPLES = 2_000
 """Samples of each set that are kept beside their moments."""
-ARRAYS = ("samples", "mean", "covariance")
-"""What `summarise` may return; each has a part for every seed in front."""
+ARRAYS = ("samples", "mean", "covariance", "fan")
+"""What metrics are given of a run; each array has a part for every seed in front, ``fan`` one for the first only."""
 
 
 def summarise(kind: Kind, samples: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

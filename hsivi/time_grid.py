@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, Schedule, half_log_snr
+from hsivi.schedule import CosineSchedule, DiscreteSchedule, QuadraticSchedule, Schedule, half_log_snr
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,14 @@ def time_grid(schedule: Schedule, name: str, num_steps: int) -> Tensor:
 
 def grids(schedule: Schedule) -> dict[str, TimeGrid]:
     """Return the grids of a schedule by name."""
-    own = _OF_LEVELS if isinstance(schedule, LinearBetaSchedule) else _OF_TIME
-    return {grid.name: grid for grid in (*own, *_OF_NOISE)}
+    own: tuple[TimeGrid, ...]
+    if isinstance(schedule, CosineSchedule):
+        own = (_HSIVI_UNIFORM, *_OF_LEVELS, *_OF_NOISE)
+    elif isinstance(schedule, DiscreteSchedule):
+        own = (_HSIVI_QUADRATIC, *_OF_LEVELS, *_OF_NOISE, *_OF_VARIANCES)
+    else:
+        own = (*_OF_TIME, *_OF_NOISE, *_OF_VARIANCES)
+    return {grid.name: grid for grid in own}
 
 
 def fast_orders(num_evaluations: int) -> tuple[int, ...]:
@@ -76,7 +82,7 @@ def _to_clean(schedule: Schedule, evaluated: Tensor) -> Tensor:
 
 
 def _count(schedule: Schedule) -> int:
-    assert isinstance(schedule, LinearBetaSchedule | QuadraticSchedule)
+    assert isinstance(schedule, DiscreteSchedule | QuadraticSchedule)
     return schedule.num_levels
 
 
@@ -99,9 +105,21 @@ def _iddim(schedule: Schedule, steps: int) -> Tensor:
     return _to_clean(schedule, torch.tensor(squares, dtype=torch.float64))
 
 
+def _top(schedule: Schedule) -> float:
+    """Return the highest level of the grids of DPM-Solver.
+
+    Its official code drops indices whose half log-SNR is below -5.1, made for cosine schedules: they end at -9.9, where
+    x_0 is the network's error times 20,000.  The linear schedule ends at -5.06 and keeps all of them.
+    """
+    if not isinstance(schedule, CosineSchedule):
+        return schedule.highest
+    half = half_log_snr(schedule, torch.arange(schedule.num_levels, dtype=torch.float64))
+    return float((half >= -5.1).sum() - 1)
+
+
 def _log_snr_levels(schedule: Schedule, at: Tensor) -> Tensor:
     """Return levels at fractions ``at`` of the way from the lowest to the highest level in half log-SNR."""
-    low, high = (torch.tensor(s, dtype=torch.float64) for s in (schedule.lowest, schedule.highest))
+    low, high = (torch.tensor(s, dtype=torch.float64) for s in (schedule.lowest, _top(schedule)))
     from_low = half_log_snr(schedule, low) * (1 - at) + half_log_snr(schedule, high) * at
     levels = schedule.level(torch.sigmoid(2 * from_low[1:-1]))
     return torch.cat([low[None], levels, high[None]])
@@ -146,12 +164,17 @@ def _from_variances(shape: str, capped: bool) -> Callable[[Schedule, int], Tenso
     return build
 
 
+_HSIVI_QUADRATIC = TimeGrid(
+    "hsivi",
+    "round(linspace(0, sqrt(0.8 N), T + 1)^2), ends at index 0 (HSIVI, E.2.2)",
+    lambda schedule, steps: _squares(schedule, steps + 1).round(),
+)
+_HSIVI_UNIFORM = TimeGrid(
+    "hsivi",
+    "every floor(N / (T + 1))-th index, T + 1 of them, from index 0 (HSIVI, official code for ImageNet-64)",
+    lambda schedule, steps: torch.arange(steps + 1, dtype=torch.float64) * (_count(schedule) // (steps + 1)),
+)
 _OF_LEVELS = (
-    TimeGrid(
-        "hsivi",
-        "round(linspace(0, sqrt(0.8 N), T + 1)^2), ends at index 0 (HSIVI, E.2.2)",
-        lambda schedule, steps: _squares(schedule, steps + 1).round(),
-    ),
     TimeGrid(
         "ddim_quad_floor",
         "floor(linspace(0, sqrt(0.8 N), T)^2), then clean data (Song et al., 2021, D.2)",
@@ -198,7 +221,7 @@ _OF_NOISE = (
     TimeGrid(
         "time_uniform",
         "equidistant in s from the lowest to the highest level (Lu et al., 2022)",
-        lambda schedule, steps: _line(schedule.lowest, schedule.highest, steps + 1),
+        lambda schedule, steps: _line(schedule.lowest, _top(schedule), steps + 1),
     ),
     TimeGrid(
         "logsnr",
@@ -220,6 +243,9 @@ _OF_NOISE = (
         "the same for steps of order 3, the last of order T modulo 3",
         lambda schedule, steps: _solver_log_snr(schedule, equal_orders(3, steps)),
     ),
+)
+# Not for the cosine schedule: the first variance is the linear schedule's beta_0 and the caps are made for its range.
+_OF_VARIANCES = (
     TimeGrid(
         "var_quadratic",
         "levels from quadratic variances with the official caps, then clean data (Kong and Ping, 2021: VAR)",

@@ -7,16 +7,19 @@ critic updates in between.  ``rollout: independent`` uses one layer t ~ U{0..T-1
 network calls a training pair.
 
 Randomness is a function of (seed, step), so a resumed run continues bit for bit, and a replica's noise does not
-depend on the stack it is trained in.  The trainer knows no formula: losses come from the objective.
+depend on the stack it is trained in.  A batch is cut into micro-batches with random numbers of their own, which
+processes share out (`hsivi.parallel`).  The trainer knows no formula: losses come from the objective.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hsivi import parallel
 from hsivi.bridge import DiffusionBridge
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import DDIMHierarchy
@@ -81,6 +84,7 @@ class JointTrainer:
         objective: the loss of one layer.
         recipe: hyper-parameters.
         seeds: one a replica.
+        event_shape: shape of one sample.
         iteration: iterations done.
     """
 
@@ -90,16 +94,37 @@ class JointTrainer:
     objective: ScoreMatching
     recipe: Recipe
     seeds: Sequence[int]
+    event_shape: tuple[int, ...]
     iteration: int = 0
     average: Average = field(init=False)
 
     def __post_init__(self) -> None:
-        recipe = self.recipe
-        shared = (recipe.adam_betas, recipe.schedule, recipe.iterations)
-        self._optimiser = Optimiser(self.hierarchy.parameters(), recipe.learning_rate, *shared)
-        self._critic_optimiser = Optimiser(self.critic.network.parameters(), recipe.critic_learning_rate, *shared)
+        recipe, network = self.recipe, self.critic.network
+        if recipe.clip_norm is not None and network.replicas > 1:
+            raise ValueError(
+                f"clip_norm: got {recipe.clip_norm} with {network.replicas} replicas trained as one, expected one; set "
+                f"train_once in the experiment, or leave clip_norm out"
+            )
+        shared: dict[str, Any] = {
+            "betas": recipe.adam_betas,
+            "decay": recipe.schedule,
+            "horizon": recipe.iterations,
+            "final_rate": recipe.final_rate,
+            "warm_up": recipe.warm_up,
+            "clip_norm": recipe.clip_norm,
+            "amsgrad": recipe.amsgrad,
+        }
+        self._optimiser = Optimiser(self._groups(), recipe.learning_rate, **shared)
+        self._critic_optimiser = Optimiser(network.parameters(), recipe.critic_learning_rate, **shared)
         self.average = Average(dict(self.hierarchy.named_parameters()), recipe.ema)
         self._weight = self.bridge.noise_variance().to(self.hierarchy.std) ** recipe.beta_power
+        self._microbatches = parallel.own_share(recipe.microbatches)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Return the layers' parameters, the variance with its own learning rate."""
+        variance, recipe = self.hierarchy.log_variance, self.recipe
+        others = [p for p in self.hierarchy.parameters() if p is not variance]
+        return [{"params": others}, {"params": [variance], "lr": recipe.variance_learning_rate or recipe.learning_rate}]
 
     def step(self) -> TrainInfo:
         """Update the critic ``critic_updates`` times and the layers once.
@@ -107,17 +132,29 @@ class JointTrainer:
         Raises:
             NonFiniteLoss: a loss is infinite or undefined.
         """
-        recipe = self.recipe
+        recipe, parts = self.recipe, self.recipe.microbatches
         updates = recipe.critic_updates if self.iteration else max(recipe.critic_updates, recipe.critic_warmup)
-        independent = recipe.rollout == "independent"
+        independent, batch, critic_batch = recipe.rollout == "independent", recipe.batch // parts, recipe.critic_batch // parts
         # The paper draws new chains for the layers.  Shared rollouts lend them the critic's: the noise of the layers'
         # update is new, so only x_{t+1} is seen twice.
-        first = updates * recipe.critic_batch if independent else 0
-        pairs = self._rollout(max(updates * recipe.critic_batch, first + recipe.batch))
+        first = updates * critic_batch if independent else 0
+        drawn = {part: self._rollout(max(updates * critic_batch, first + batch), part) for part in self._microbatches}
         for k in range(updates):
-            batch = pairs.batch(k * recipe.critic_batch, (k + 1) * recipe.critic_batch, independent)
-            critic_loss = self._update_critic(batch)
-        variational_loss = self._update_layers(pairs.batch(first, first + recipe.batch, independent))
+            window = k * critic_batch, (k + 1) * critic_batch, independent
+            critic_loss = self._descend(
+                self._critic_optimiser,
+                "critic",
+                {part: pairs.batch(*window) for part, pairs in drawn.items()},
+                self._critic_loss,
+            )
+        self.critic.network.requires_grad_(False)
+        variational_loss = self._descend(
+            self._optimiser,
+            "variational",
+            {part: pairs.batch(first, first + batch, independent) for part, pairs in drawn.items()},
+            self._variational_loss,
+        )
+        self.critic.network.requires_grad_(True)
         self._optimiser.advance()
         self._critic_optimiser.advance()
         self.average.update()
@@ -145,19 +182,21 @@ class JointTrainer:
         self.average.load(state["average"])
 
     # ------------------------------------------------------------------------------------------------ internals
-    def _noise(self, purpose: str, shape: Sequence[int]) -> Tensor:
-        """Draw noise of shape (R, \\*shape), a function of (seed, iteration, purpose) for each replica."""
+    def _noise(self, purpose: str, part: int, shape: Sequence[int]) -> Tensor:
+        """Draw noise of shape (R, \\*shape), a function of (seed, iteration, purpose, micro-batch) for each replica."""
         draws = [
-            torch.from_numpy(generator(seed, "train", self.iteration, purpose).standard_normal(tuple(shape), "float32"))
+            torch.from_numpy(self._generator(seed, purpose, part).standard_normal(tuple(shape), "float32"))
             for seed in self.seeds
         ]
         return torch.stack(draws).to(self.hierarchy.std)
 
+    def _generator(self, seed: int, purpose: str, part: int) -> np.random.Generator:
+        return generator(seed, "train", self.iteration, purpose, *([part] if self.recipe.microbatches > 1 else []))
+
     @torch.no_grad()
-    def _rollout(self, chains: int) -> Pairs:
+    def _rollout(self, chains: int, part: int) -> Pairs:
         hierarchy, antithetic = self.hierarchy, self.recipe.antithetic
-        event = hierarchy.log_variance.shape[1:]
-        noise = self._noise("rollout", (hierarchy.num_layers + 1, chains, *event))
+        noise = self._noise("rollout", part, (hierarchy.num_layers + 1, chains, *self.event_shape))
         x = noise[:, -1]
         columns: list[tuple[Tensor, Tensor, Tensor]] = []
         for t in reversed(range(hierarchy.num_layers)):
@@ -171,11 +210,11 @@ class JointTrainer:
         mixing, xs, scores = (torch.stack(list(c)[::-1], 1) for c in zip(*columns, strict=True))
         if self.recipe.rollout == "shared":
             return Pairs(mixing, xs, scores, torch.arange(hierarchy.num_layers, device=x.device)[:, None])
-        return self._one_layer_a_chain(mixing, xs, scores)
+        return self._one_layer_a_chain(mixing, xs, scores, part)
 
-    def _one_layer_a_chain(self, mixing: Tensor, xs: Tensor, scores: Tensor) -> Pairs:
+    def _one_layer_a_chain(self, mixing: Tensor, xs: Tensor, scores: Tensor, part: int) -> Pairs:
         chains = mixing.shape[2]
-        draws = [generator(s, "train", self.iteration, "t").integers(0, mixing.shape[1], chains) for s in self.seeds]
+        draws = [self._generator(seed, "t", part).integers(0, mixing.shape[1], chains) for seed in self.seeds]
         t = torch.stack([torch.from_numpy(d) for d in draws]).to(mixing.device)
 
         def select(values: Tensor) -> Tensor:
@@ -186,33 +225,36 @@ class JointTrainer:
 
         return Pairs(select(mixing), select(xs), select(scores), t[..., None])
 
-    def _update_critic(self, pairs: Pairs) -> Tensor:
+    def _critic_loss(self, pairs: Pairs, part: int) -> Tensor:
         critic = self.critic.score(pairs.x, self.bridge.levels[pairs.t].to(pairs.x))
-        loss = self._weight[pairs.t] * self.objective.critic_loss(critic, pairs.conditional_score)
-        return self._descend(self._critic_optimiser, loss, "critic", pairs.t)
+        return self._weight[pairs.t] * self.objective.critic_loss(critic, pairs.conditional_score)
 
-    def _update_layers(self, pairs: Pairs) -> Tensor:
-        noise = self._noise("layers", pairs.mixing.shape[1:])
+    def _variational_loss(self, pairs: Pairs, part: int) -> Tensor:
+        noise = self._noise("layers", part, pairs.mixing.shape[1:])
         layer = self.hierarchy.conditional(pairs.mixing, pairs.t)
         if self.recipe.antithetic:
             layer = DiagonalGaussian(torch.cat([layer.mean, layer.mean], 2), layer.std)
             noise = torch.cat([noise, -noise], 2)
         levels = self.bridge.levels[pairs.t].to(noise)
-        self.critic.network.requires_grad_(False)
-        loss = self._weight[pairs.t] * self.objective.variational_loss(
+        return self._weight[pairs.t] * self.objective.variational_loss(
             layer, noise, lambda x: self.bridge.score(x, pairs.t), lambda x: self.critic.score(x, levels)
         )
-        value = self._descend(self._optimiser, loss, "variational", pairs.t)
-        self.critic.network.requires_grad_(True)
-        return value
 
-    def _descend(self, optimiser: Optimiser, loss: Tensor, term: str, t: Tensor) -> Tensor:
-        value = loss.flatten(1).mean(1)
-        if not value.isfinite().all():
-            layer = t.expand(loss.shape)[~loss.isfinite()].flatten()[:1].tolist()
-            raise NonFiniteLoss(
-                f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected finite "
-                f"losses; lower the learning rates or raise the number of critic updates in the recipe"
-            )
-        optimiser.descend(value.sum())
-        return value.detach()
+    def _descend(
+        self, optimiser: Optimiser, term: str, batches: dict[int, Pairs], loss_of: Callable[[Pairs, int], Tensor]
+    ) -> Tensor:
+        """Take one step on the mean loss of this process's micro-batches and return it, shape (R,)."""
+        values = []
+        for part, pairs in batches.items():
+            loss = loss_of(pairs, part)
+            value = loss.flatten(1).mean(1)
+            if not value.isfinite().all():
+                layer = pairs.t.expand(loss.shape)[~loss.isfinite()].flatten()[:1].tolist()
+                raise NonFiniteLoss(
+                    f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected finite "
+                    f"losses; lower the learning rates or raise the number of critic updates in the recipe"
+                )
+            (value.sum() / len(batches)).backward()
+            values.append(value.detach())
+        optimiser.step()
+        return torch.stack(values).mean(0)

@@ -7,12 +7,13 @@ from functools import cache
 import pytest
 import torch
 
-from hsivi.experiment import TIME_GRIDS
-from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, half_log_snr
+from hsivi.score_model_config import TIME_GRIDS
+from hsivi.schedule import CosineSchedule, LinearBetaSchedule, QuadraticSchedule, half_log_snr
 from hsivi.time_grid import fast_orders, grids, time_grid
 
 TOY = QuadraticSchedule()
 IMAGE = LinearBetaSchedule()
+COSINE = CosineSchedule()
 SCHEDULES = {"quadratic": TOY, "linear_beta": IMAGE}
 BOTH = pytest.mark.parametrize("schedule", [TOY, IMAGE], ids=["toy", "image"])
 EVERY = pytest.mark.parametrize(
@@ -278,3 +279,80 @@ def test_errors_are_one_line_and_name_what_was_given(schedule):
 def test_a_grid_of_the_other_schedule_is_refused():
     with pytest.raises(ValueError, match="got 'ddim_quad_floor', expected one of hsivi, full"):
         time_grid(TOY, "ddim_quad_floor", 5)
+
+
+# ---------------------------------------------------------------------------------------------- the cosine schedule
+def test_the_cosine_schedule_has_the_grids_of_the_linear_one_but_fastdpms():
+    assert list(grids(COSINE)) == [name for name in grids(IMAGE) if name not in VAR]
+    assert all(20 < len(grid.summary) <= 120 for grid in grids(COSINE).values())
+
+
+@pytest.mark.parametrize(
+    ("steps", "numbers"),
+    [
+        (1, [0, 500]),
+        (5, [0, 166, 332, 498, 664, 830]),
+        (10, [0, 90, 180, 270, 360, 450, 540, 630, 720, 810, 900]),
+        (15, [0, 62, 124, 186, 248, 310, 372, 434, 496, 558, 620, 682, 744, 806, 868, 930]),
+    ],
+)
+def test_the_hsivi_grid_of_the_cosine_schedule_is_uniform(steps, numbers):
+    assert time_grid(COSINE, "hsivi", steps).tolist() == numbers
+
+
+@pytest.mark.parametrize(("steps", "amplitude"), [(5, 0.260), (10, 0.154), (15, 0.107)])
+def test_how_much_signal_the_uniform_grid_starts_from(steps, amplitude):
+    """The start from N(0, I) misses this share of the signal's amplitude."""
+    assert abs(COSINE.alpha_bar(time_grid(COSINE, "hsivi", steps)[-1]).sqrt().item() - amplitude) < 5e-4
+
+
+INDEX_RULES = ["ddim_quad_floor", "quad_round", "uniform", "ends_included", "linear_floor", "iddim"]
+
+
+@pytest.mark.parametrize("name", INDEX_RULES)
+def test_rules_of_indices_do_not_depend_on_the_noise(name):
+    for steps in (2, 5, 10, 15, 50):
+        assert torch.equal(time_grid(COSINE, name, steps), time_grid(IMAGE, name, steps))
+
+
+@pytest.mark.parametrize("name", grids(COSINE))
+def test_every_cosine_grid_is_a_grid(name):
+    for steps in [1000] if name == "full" else range(2, 61):
+        levels = time_grid(COSINE, name, steps)
+        assert levels.shape == (steps + 1,)
+        assert levels.dtype == torch.float64
+        assert (levels.diff() >= (0 if grids(COSINE)[name].repeats else 1e-9)).all()
+        assert levels[0] == (COSINE.lowest if name in ENDS_NOISY else COSINE.clean)
+        assert 0 < levels[-1] <= COSINE.highest
+
+
+def test_the_top_of_the_cosine_schedule_for_dpm_solver():
+    """The official code keeps the indices whose half log-SNR is -5.1 or more."""
+    half = half_log_snr(COSINE, torch.tensor([995, 996], dtype=torch.float64))
+    assert half[0] > -5.1 > half[1]
+    for name in ("time_uniform", "logsnr", "fast_logsnr", "order2_logsnr", "order3_logsnr"):
+        assert time_grid(COSINE, name, 10)[-1] == 995
+    assert half_log_snr(IMAGE, torch.tensor(999.0)) > -5.1  # so nothing is dropped from the linear schedule
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10, 15, 50])
+def test_cosine_levels_equidistant_in_half_log_snr(steps):
+    """Against the closed form solved for the time, without a search."""
+    levels = time_grid(COSINE, "logsnr", steps)
+    angle = 0.008 / 1.008 * math.pi / 2
+    half = [0.5 * math.log(a / (1 - a)) for a in COSINE.alpha_bar(levels[[0, -1]]).tolist()]
+    for t, level in enumerate(levels.tolist()):
+        signal = 1 / (1 + math.exp(-2 * (half[0] + (half[1] - half[0]) * t / steps)))
+        time = math.acos(math.sqrt(signal) * math.cos(angle)) / (math.pi / 2) * 1.008 - 0.008
+        assert abs(level - (1000 * time - 1)) < 1e-8
+
+
+def test_uniform_steps_the_cosine_schedule_has_no_room_for():
+    with pytest.raises(ValueError, match=r"time grid 'hsivi': got 10 steps, .*; use another"):
+        time_grid(CosineSchedule(10), "hsivi", 10)
+    with pytest.raises(ValueError, match="got 'var_linear', expected one of hsivi, ddim_quad_floor"):
+        time_grid(COSINE, "var_linear", 5)
+
+
+def test_experiments_know_the_cosine_grids() -> None:
+    assert set(grids(COSINE)) == set(TIME_GRIDS["cosine"])

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from hsivi.data_config import DataConfig
 
 if TYPE_CHECKING:  # opening data to measure samples needs no torch
+    from torch import Tensor
+
     from hsivi.gaussian import DiagonalGaussian
     from hsivi.schedule import Schedule
     from hsivi.score_model import ScoreModel
@@ -39,8 +41,8 @@ class Dataset(Protocol):
 class TrainingDataset(Dataset, Protocol):
     """A distribution known through data, which a score model is trained on."""
 
-    def training_points(self) -> NDArray[np.float32]:
-        """Return what the score model is trained on, shape (N, \\*event)."""
+    def training_points(self) -> NDArray[np.generic]:
+        """Return what the score model is trained on, shape (N, \\*event); see `in_units` for pixels."""
         ...
 
 
@@ -71,6 +73,11 @@ class TargetDataset(Dataset, Protocol):
         ...
 
 
+def in_units(points: "Tensor") -> "Tensor":
+    """Return points in units of the model: pixels 0..255 (uint8) as x / 127.5 - 1, anything else as it is."""
+    return points.float() / 127.5 - 1 if not points.is_floating_point() else points
+
+
 def prepare(config: DataConfig, dataset: str) -> Dataset:
     """Make a data set from its sources."""
     if config.kind == "toy2d":
@@ -85,6 +92,10 @@ def prepare(config: DataConfig, dataset: str) -> Dataset:
         from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
 
         return ConditionedDiffusionData.simulate(config.seed)
+    if config.kind == "images":
+        from hsivi.data.images import ImageSet
+
+        return ImageSet.load(config, dataset)
     from hsivi.data.digits import load
 
     return load(config.seed, config.held_out_fraction)
@@ -104,6 +115,10 @@ def restore(config: DataConfig, dataset: str, arrays: Arrays) -> Dataset:
         from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
 
         return ConditionedDiffusionData.restore(arrays)
+    if config.kind == "images":
+        from hsivi.data.images import ImageSet
+
+        return ImageSet.restore(arrays)
     from hsivi.data.digits import Digits
 
     return Digits.restore(arrays)

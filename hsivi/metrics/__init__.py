@@ -13,6 +13,7 @@ from hsivi.record import Measurement
 if TYPE_CHECKING:  # measuring needs no torch
     from hsivi.checkpoint import Session
     from hsivi.data.conditioned_diffusion import ConditionedDiffusionData
+    from hsivi.data.images import ImageSet
     from hsivi.data.mixture import Mixture
 
 
@@ -52,6 +53,10 @@ def prepare(config: DataConfig, dataset: Dataset, num_samples: int, session: "Se
         from hsivi.metrics.posterior import PosteriorReference
 
         return PosteriorReference.build(config, cast("ConditionedDiffusionData", dataset), num_samples, session)
+    if config.kind == "images":
+        from hsivi.metrics.images import ImagesReference
+
+        return ImagesReference.build(config, cast("ImageSet", dataset), num_samples, session)
     from hsivi.metrics.digits import DigitsReference
 
     return DigitsReference.build(config, dataset)
@@ -71,6 +76,10 @@ def restore(config: DataConfig, dataset: Dataset, arrays: Arrays, metadata: dict
         from hsivi.metrics.posterior import PosteriorReference
 
         return PosteriorReference.restore(arrays, metadata)
+    if config.kind == "images":
+        from hsivi.metrics.images import ImagesReference
+
+        return ImagesReference.restore(config, cast("ImageSet", dataset), arrays, metadata)
     from hsivi.metrics.digits import DigitsReference
 
     return DigitsReference.restore(dataset, arrays, metadata)

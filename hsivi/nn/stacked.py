@@ -52,6 +52,25 @@ class ReplicaStack(nn.Module, ABC):
     def select(self, parameters: Mapping[str, Tensor], replica: int) -> dict[str, Tensor]:
         """Return, of a stack's parameters by name, those of one replica as the parameters of a stack of one."""
 
+    @torch.no_grad()
+    def fill(self, replica: int, parameters: Mapping[str, Tensor]) -> None:
+        """Set one replica to the parameters of a stack of one: the reverse of `select`.
+
+        Raises:
+            ValueError: a parameter is missing, is none of the stack's, or has another shape.
+        """
+        places = self.places(replica)
+        odd = sorted(set(parameters) ^ set(places))
+        odd += [name for name in places if name in parameters and places[name].shape != parameters[name].shape]
+        if odd:
+            raise ValueError(f"parameters: got others than the network's ({odd[0]!r}), expected the same; fit again")
+        for name, place in places.items():
+            place.copy_(parameters[name])
+
+    def places(self, replica: int) -> dict[str, Tensor]:
+        """Return views of one replica's parameters, by their names in a stack of one."""
+        return {name: p[replica : replica + 1] for name, p in self.named_parameters()}
+
 
 class LinearStack(ReplicaStack):
     """A stack all of whose parameters carry the replica axis in front."""

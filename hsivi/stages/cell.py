@@ -1,7 +1,8 @@
 """A cell made ready to run: its problem, its method, its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -9,18 +10,17 @@ from torch import Tensor
 
 from hsivi import layout, methods, provenance
 from hsivi.arrays import load_arrays
-from hsivi.config import ConfigError
-from hsivi.data import Dataset, ScoredDataset, TargetDataset, TrainingDataset
+from hsivi.data import Dataset, ScoredDataset, TargetDataset, TrainingDataset, in_units
 from hsivi.experiment import Experiment
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.methods import Cell, MethodInfo
 from hsivi.problem import InferenceProblem, Problem, build_schedule, build_score_model, compute_device
 from hsivi.rng import generator
-from hsivi.sampler import Baseline, load_baseline, make_config
+from hsivi.sampler import Baseline
 from hsivi.score_model import ScoreModel
 from hsivi.stages import settings
 from hsivi.stages.common import files, needed, open_dataset
-from hsivi.time_grid import time_grid
+from hsivi.stages.opening import open_method, time_levels
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def identity(experiment: Experiment, cell: Cell) -> str:
             settings.of_fit(experiment, cell),
             provenance.code_digest(provenance.stage_file("fit"), path),
             *[provenance.file_digest(file) for file in needed(experiment, cell.dataset)],
+            *[provenance.file_digest(layout.CellFiles(other).fit) for other in methods.starts_from(experiment, cell)],
         ]
     )
 
@@ -67,27 +68,42 @@ def open_cell(experiment: Experiment, cell: Cell) -> OpenCell:
     Raises:
         ConfigError: a file is missing or a setting cannot be used.
     """
-    info = methods.info(experiment, cell.label)
-    baseline = load_baseline(info.name)
-    values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
-    config = make_config(baseline, values, f"{experiment.name}.yaml: {cell.label}")
-    grid = methods.time_grid_name(experiment, cell.label, cell.nfe)
+    info, baseline, config = open_method(experiment, cell)
     dataset = open_dataset(experiment, cell.dataset)
     problem = (
         _inference_problem(cell, cast(TargetDataset, dataset))
         if experiment.task == "inference"
-        else _problem(experiment, cell, dataset, grid)
+        else _problem(experiment, cell, dataset)
     )
     return OpenCell(cell, info, baseline, config, problem, layout.CellFiles(cell))
 
 
-def _problem(experiment: Experiment, cell: Cell, dataset: Dataset, grid: str | None) -> Problem:
+def _problem(experiment: Experiment, cell: Cell, dataset: Dataset) -> Problem:
     teacher = _teacher(experiment, cell, dataset)
-    try:
-        levels = time_grid(teacher.schedule, grid, cell.nfe) if grid is not None else None
-    except ValueError as error:
-        raise ConfigError(f"{experiment.name}.yaml: {cell.label}: {error}") from error
-    return Problem(cell.nfe, dataset.event_shape, _drawing(dataset), teacher, levels, _training(dataset))
+    levels = time_levels(experiment, cell, teacher.schedule)
+    training, earlier = _training(dataset), _earlier(experiment, cell)
+    return Problem(cell.nfe, dataset.event_shape, _drawing(dataset), teacher, levels, training, earlier)
+
+
+def _earlier(experiment: Experiment, cell: Cell) -> list[dict[str, Tensor]]:
+    return [
+        state
+        for other in methods.starts_from(experiment, cell)
+        for state in stored_states(layout.CellFiles(other).fit, experiment.training_seeds)
+    ]
+
+
+def stored_states(path: Path, seeds: Sequence[int]) -> list[dict[str, Tensor]]:
+    """Return what a method learned, a state a seed."""
+    stored = load_arrays(path)
+    return [
+        {
+            name.removeprefix(f"{seed}/"): torch.from_numpy(array).to(compute_device())
+            for name, array in stored.items()
+            if name.startswith(f"{seed}/")
+        }
+        for seed in seeds
+    ]
 
 
 def _teacher(experiment: Experiment, cell: Cell, dataset: Dataset) -> ScoreModel:
@@ -108,7 +124,7 @@ def _training(dataset: Dataset) -> Callable[..., Tensor] | None:
     def draw(n: int, *key: int | str) -> Tensor:
         points = cast(TrainingDataset, dataset).training_points()
         rows = generator("training points", *key).integers(0, len(points), n)
-        return torch.from_numpy(points[rows]).float().to(compute_device())
+        return in_units(torch.from_numpy(points[rows])).float().to(compute_device())
 
     return draw
 

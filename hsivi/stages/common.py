@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsivi import layout, provenance, record
-from hsivi.arrays import load_arrays
+from hsivi.arrays import load_arrays, map_arrays
 from hsivi.data import Dataset, restore
 from hsivi.experiment import Experiment
 
@@ -57,4 +57,6 @@ def needed(experiment: Experiment, dataset: str) -> list[Path]:
 
 def open_dataset(experiment: Experiment, dataset: str) -> Dataset:
     """Open a prepared data set."""
-    return restore(experiment.data, dataset, load_arrays(files(experiment, dataset).data))
+    path = files(experiment, dataset).data
+    # Images are many; a stage that looks at some reads some.
+    return restore(experiment.data, dataset, map_arrays(path) if experiment.data.kind == "images" else load_arrays(path))

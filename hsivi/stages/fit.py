@@ -2,7 +2,7 @@
 
 import torch
 
-from hsivi import layout, methods
+from hsivi import layout, methods, parallel
 from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Session
 from hsivi.config import ConfigError
@@ -29,19 +29,23 @@ def run(experiment: Experiment, cell: Cell) -> None:
     output = opened.files.fit
     session = Session(f"fit {opened.title}", layout.scratch(output), identity(experiment, cell))
     declined = skip_reason(opened.baseline, opened.problem, opened.config)
-    states = [] if declined else fit(opened.baseline, opened.problem, opened.config, experiment.seeds, session)
+    seeds = experiment.training_seeds
+    states = [] if declined else fit(opened.baseline, opened.problem, opened.config, seeds, session)
+    if not parallel.is_first():
+        return
     arrays = {
         f"{seed}/{name}": value.detach().cpu().numpy()
-        for seed, state in zip(experiment.seeds, states, strict=declined is None)
+        for seed, state in zip(seeds, states, strict=declined is None)
         for name, value in state.items()
     }
     save_arrays(output, arrays)
     watch.note(
         output,
         cell.command("fit"),
-        seeds=list(experiment.seeds),
+        seeds=list(seeds),
         threads=torch.get_num_threads(),
         device=device_name(),
+        processes=parallel.processes(),
         training_seconds=round(session.seconds, 3),
     )
     session.close()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsivi import layout, methods, provenance
-from hsivi.arrays import load_arrays, load_metadata
+from hsivi.arrays import load_arrays, load_metadata, map_arrays
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell, MethodInfo
 from hsivi.metrics import restore
@@ -31,6 +31,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
         title=methods.title(experiment, cell.label),
         scale=experiment.scale,
         nfe=made.get("nfe", cell.nfe),
+        trainings=len(experiment.training_seeds) if info.needs_fit else 0,
         time_grid=methods.time_grid_name(experiment, cell.label, cell.nfe),
         levels=tuple(made.get("levels", ())),
         protocol=methods.protocol(experiment, cell.label),
@@ -53,11 +54,12 @@ def _measurements(experiment: Experiment, cell: Cell) -> list[Measurement]:
     path = files(experiment, cell.dataset).reference
     target = open_dataset(experiment, cell.dataset)
     reference = restore(experiment.data, target, load_arrays(path), load_metadata(path))
-    stored = load_arrays(layout.CellFiles(cell).samples)
+    path = layout.CellFiles(cell).samples
+    stored = map_arrays(path) if experiment.data.kind == "images" else load_arrays(path)
     bounds = {name: stored.pop(name) for name in list(stored) if name.startswith("elbo")}
     found = []
     for index, seed in enumerate(experiment.seeds):
-        own = {name: array[index] for name, array in stored.items() if name in ARRAYS}
+        own = {name: array[index] for name, array in stored.items() if name in ARRAYS and index < len(array)}
         found += reference.measure(own, seed)
         found += [_mean(name, integrand[index], seed) for name, integrand in bounds.items()]
     return found

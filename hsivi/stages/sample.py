@@ -3,6 +3,7 @@
 import math
 import time
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsivi import methods
-from hsivi.arrays import load_arrays, save_arrays
+from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Progress
 from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.noise import SampleNoise
+from hsivi.noise import FanNoise, SampleNoise
+from hsivi.pixels import quantise
 from hsivi.problem import Problem, compute_device, device_name
 from hsivi.sampler import State, draw, skip_reason
-from hsivi.stages.cell import OpenCell, open_cell
+from hsivi.stages.cell import OpenCell, open_cell, stored_states
 from hsivi.stages.common import Stopwatch
 from hsivi.summary import Kind, summarise
 
@@ -32,6 +34,8 @@ ELBO_SAMPLES = 2_000
 """Samples of each seed that a lower bound on the log evidence is averaged over."""
 FIELD_POINTS = 21
 FIELD_EXTENT = 2.5
+FAN_PRIORS, FAN_MEMBERS = 4, 8
+"""Starting points, and samples from each, of which the paths are kept for images (Figure 6)."""
 ILLUSTRATED = 12
 """Samples of the first seed whose noise a method may use for illustrations."""
 
@@ -62,7 +66,9 @@ def run(experiment: Experiment, cell: Cell) -> None:
 def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the arrays to store, and the evaluations a sample and the seconds that drawing took."""
     states, nfe, seconds = _states(experiment, opened), 0, 0.0
-    kind: Kind = "moments" if experiment.data.kind == "posterior" else "all"
+    data = experiment.data
+    kind: Kind = "moments" if data.kind == "posterior" else "all"
+    store = partial(quantise, rounding=data.quantise) if data.kind == "images" else torch.Tensor.float
     arrays: dict[str, NDArray[Any]] = {}
     parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
     sets = methods.sample_sets(experiment, opened.cell.label, opened.cell.nfe)
@@ -73,10 +79,20 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
         kept = TRAJECTORY if done == 0 and short else 0
         begin = time.perf_counter()
         baseline, device = opened.baseline, compute_device()
-        run_ = draw(baseline, opened.problem, opened.config, seed, wanted, state, trajectory=kept, device=device)
+        run_ = draw(
+            baseline,
+            opened.problem,
+            opened.config,
+            seed,
+            wanted,
+            state,
+            trajectory=kept,
+            device=device,
+            store=store,
+        )
         seconds += time.perf_counter() - begin
         nfe = max(nfe, run_.nfe)
-        drawn = run_.x.float().numpy().reshape(1, sets, experiment.num_samples, *run_.x.shape[1:])
+        drawn = run_.x.numpy().reshape(1, sets, experiment.num_samples, *run_.x.shape[1:])
         summary = summarise(kind, drawn) | _elbo(opened, seed, state)
         for name, part in summary.items():
             parts[name].append(part)
@@ -84,23 +100,33 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
             arrays["trajectory"] = run_.trajectory.numpy()
         progress.update(done + 1, len(experiment.seeds))
     arrays |= {name: np.concatenate(of_seeds) for name, of_seeds in parts.items()}
+    if data.kind == "images":
+        arrays |= _fan(opened, experiment.seeds[0], states[0])
     arrays |= _estimated_scores(opened, states[0])
     arrays |= _illustrations(opened, experiment.seeds[0], states[0], set(arrays))
     return arrays, {"nfe": nfe, "sampling_seconds": round(seconds, 3)}
 
 
 def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
+    """Return what the method learned, for every seed of sampling."""
     if not opened.info.needs_fit:
         return [{} for _ in experiment.seeds]
-    stored = load_arrays(opened.files.fit)
-    return [
-        {
-            name.removeprefix(f"{seed}/"): torch.from_numpy(array).to(compute_device())
-            for name, array in stored.items()
-            if name.startswith(f"{seed}/")
-        }
-        for seed in experiment.seeds
-    ]
+    states = stored_states(opened.files.fit, experiment.training_seeds)
+    return states * len(experiment.seeds) if experiment.train_once else states
+
+
+@torch.no_grad()
+def _fan(opened: OpenCell, seed: int, state: State) -> dict[str, NDArray[Any]]:
+    """Return paths x_T, ..., x_0 of several samples from each of a few x_T, shape (T + 1, priors, members, \\*event)."""
+    problem = opened.problem
+    if problem.nfe > LONGEST_TRAJECTORY:
+        return {}
+    count = FAN_PRIORS * FAN_MEMBERS
+    noise = FanNoise(seed, 0, count, problem.event_shape, device=compute_device(), members=FAN_MEMBERS)
+    problem.counter.count = 0
+    path = [noise.prior(), *opened.baseline.sample(problem, opened.config, noise, state)]
+    paths = torch.stack([x.half().cpu() for x in path])
+    return {"fan": paths.reshape(len(path), FAN_PRIORS, FAN_MEMBERS, *problem.event_shape).numpy()[None]}
 
 
 @torch.no_grad()

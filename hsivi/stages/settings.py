@@ -7,12 +7,14 @@ touches nothing of another's, more samples train nothing, another data set leave
 from typing import Any
 
 from hsivi import methods, provenance
+from hsivi.data_config import image_shape
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 
 SOURCE = {
     "toy2d": {"kind", "seed", "reference_draws"},
     "digits": {"kind", "seed", "held_out_fraction"},
+    "images": {"kind", "seed", "files", "size", "crop"},
     "mixture": {"kind"},
     "posterior": {"kind", "seed"},
 }
@@ -51,13 +53,28 @@ def of_fit(experiment: Experiment, cell: Cell) -> str:
     """Return the digest of what decides what a cell learns."""
     grid = methods.time_grid_name(experiment, cell.label, cell.nfe)
     own = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
-    return provenance.digest([of_score_model(experiment), experiment.seeds, own, grid])
+    parts: list[Any] = [of_score_model(experiment), experiment.training_seeds, own, grid]
+    return provenance.digest(parts + [of_fit(experiment, other) for other in methods.starts_from(experiment, cell)])
 
 
 def of_sample(experiment: Experiment, cell: Cell) -> str:
     """Return the digest of what decides what a cell draws."""
     sets = methods.sample_sets(experiment, cell.label, cell.nfe)
-    return provenance.digest([of_fit(experiment, cell), experiment.num_samples, sets])
+    parts: list[Any] = [of_fit(experiment, cell), experiment.num_samples, sets]
+    if experiment.train_once:
+        parts.append(experiment.seeds)
+    if experiment.data.kind == "images":
+        parts.append(experiment.data.quantise)
+    return provenance.digest(parts)
+
+
+def of_time(experiment: Experiment, cell: Cell) -> str:
+    """Return the digest of what decides a cell's timing: the architecture and the settings, no data and no training."""
+    model = experiment.diffusion.model_dump(mode="json", include={"schedule", "network"})
+    own = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
+    timing = experiment.timing and experiment.timing.model_dump(mode="json")
+    shape = image_shape(experiment.data) if experiment.data.kind == "images" else None
+    return provenance.digest([model, shape, own, methods.time_grid_name(experiment, cell.label, cell.nfe), timing])
 
 
 def of_measure(experiment: Experiment) -> str:

@@ -4,6 +4,7 @@
 rule fit:
     input:
         needed,
+        starts_from,
     output:
         CELL.fit,
         layout.note(CELL.fit),
@@ -19,7 +20,7 @@ rule fit:
         ),
         settings=lambda w: settings.of_fit(EXPERIMENTS[w.experiment], cell_of(w)),
     shell:
-        "python -m hsivi fit --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "{TRAIN} fit --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
 
 

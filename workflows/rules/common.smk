@@ -26,6 +26,14 @@ def needed(wildcards):
     return common.needed(EXPERIMENTS[wildcards.experiment], wildcards.dataset)
 
 
+def starts_from(wildcards):
+    experiment = EXPERIMENTS[wildcards.experiment]
+    return [
+        layout.CellFiles(other).fit
+        for other in methods.starts_from(experiment, cell_of(wildcards))
+    ]
+
+
 def reference_threads(wildcards):
     # Only the chains of a posterior run in parallel; results do not depend on how many threads there are.
     parallel = EXPERIMENTS[wildcards.experiment].data.kind == "posterior"

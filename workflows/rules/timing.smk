@@ -1,0 +1,25 @@
+# How long sampling takes, for experiments with a section "timing".  It needs neither data nor anything trained.
+
+
+def every_core(wildcards):
+    # A duration counts only if nothing else ran meanwhile.
+    return workflow.cores or 1
+
+
+rule time:
+    output:
+        CELL.timing,
+    log:
+        f"{LOGS}/time/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
+    conda:
+        "../../environment.yml"
+    threads: every_core
+    params:
+        scale=SCALE,
+        code=lambda w: provenance.code_digest(
+            provenance.stage_file("time"), baseline_file(w)
+        ),
+        settings=lambda w: settings.of_time(EXPERIMENTS[w.experiment], cell_of(w)),
+    shell:
+        "python -m hsivi time --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
