@@ -5,7 +5,7 @@ Proposition 1 starts at the score model too; Algorithm 2 trains both (eq. (18)-(
 the layers' network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -98,7 +98,7 @@ def estimated_score(problem: Problem, config: Recipe, state: dict[str, Tensor], 
     return critic.score(x[None], problem.grid[t].to(x))[0]
 
 
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 

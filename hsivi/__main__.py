@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from hsivi import new_baseline, overall
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
 from hsivi.methods import Cell, check_budget, describe, method_files, rows
-from hsivi.score_model_config import one_of
 
 DATASET_STAGES = {
     "data": "prepare one data set",
@@ -213,7 +212,8 @@ def _report(options: argparse.Namespace) -> None:
     shown = [named[name] for name in wanted if name in named]
     if not shown:
         raise ConfigError(
-            f"--experiments for {options.name}: got {', '.join(named)}, expected {one_of(wanted)}; name one of those"
+            f"--experiments for {options.name}: got {', '.join(map(repr, named))}, expected "
+            f"{' or '.join(map(repr, wanted))}; name one of those"
         )
     script.render(options.scale, shown[0] if isinstance(script.EXPERIMENT, str) else shown)
 
@@ -262,6 +262,14 @@ METRICS = {
         "variance_ratio",
         "elbo",
         "elbo_k1000",
+    ),
+    "images": (
+        "fd_<set>_classifier@..., or with Inception fid_inception@...",
+        "kid_...",
+        "precision_...",
+        "recall_...",
+        "isc_inception@...",
+        "spread_given_prior",
     ),
     "digits": (
         "fd_digits_classifier",

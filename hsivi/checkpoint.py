@@ -96,6 +96,7 @@ class Session:
             What the last step returned; None if the checkpoint had reached the end.
         """
         self._restore(trainer)
+        parallel.meet()  # the first may be quick to finish, and remove what another has yet to read
         before, start, saved = self.seconds, time.monotonic(), time.monotonic()
         begun_at, info = trainer.iteration, None
         progress = Progress(self.label)
@@ -129,7 +130,7 @@ class Session:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         try:
-            stored = torch.load(self.checkpoint, weights_only=True)
+            stored = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             known = stored["identity"] == self.identity
         except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
             print(f"{self.label}: {self.checkpoint} is damaged; starting anew", file=sys.stderr)

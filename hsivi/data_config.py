@@ -130,7 +130,9 @@ class InceptionFeatures(Frozen):
     @model_validator(mode="after")
     def _origin_is_known(self) -> "InceptionFeatures":
         if (self.statistics is None) != (self.statistics_origin is None):
-            raise ValueError("statistics: got it without statistics_origin or the reverse, expected both; add the other")
+            raise ValueError(
+                "statistics: got it without statistics_origin or the reverse, expected both; add the other"
+            )
         return self
 
 
@@ -141,10 +143,10 @@ class ImageData(Frozen):
         datasets: one name.
         seed: seed of the score model, of classifiers and of generated files.
         files: ``official``, or ``generated``: few random images in files of the official format, for trials only.
-        size: height and width of the images that are modelled; 28 pixels are padded to 32, larger ones reduced to
-            ``size`` by averaging blocks.
-        crop: which part of a CelebA photograph is used before it is reduced; training images and the metrics'
-            reference have the same one.
+        size: height and width of the images that are modelled; 28 pixels are padded to 32, larger images reduced by
+            averaging blocks (but see ``crop``).
+        crop: which part of a CelebA photograph is used, and must be chosen: DDIM's 128 pixels, or those 148 of
+            ddpm-torch, which a bilinear filter reduces.  Training images and the metrics' reference have the same one.
         quantise: how samples become whole numbers in 0..255.
         rows: real images that KID, precision and recall compare with, the first of the training set.
         features: what the metrics see of an image.

@@ -153,7 +153,7 @@ def starts_from(experiment: Experiment, cell: Cell) -> list[Cell]:
     """Return the cell whose training is where a cell's training starts, if its setting ``start_from`` names one.
 
     Raises:
-        ConfigError: the experiment does not train the row with that budget.
+        ConfigError: the experiment does not train the row with that budget, or trainings start from one another.
     """
     earlier = experiment.recipe_values(cell.label, cell.dataset, cell.nfe).get("start_from")
     if earlier is None:
@@ -163,9 +163,18 @@ def starts_from(experiment: Experiment, cell: Cell) -> list[Cell]:
     if wanted not in known or earlier == cell.nfe:
         budgets = ", ".join(str(c.nfe) for c in known if c.nfe != cell.nfe) or "no other"
         raise ConfigError(
-            f"{experiment.name}.yaml: {cell.label}: got start_from {earlier} at NFE {cell.nfe}, expected another budget "
-            f"of that row (it has {budgets}); add the budget or change start_from"
+            f"{experiment.name}.yaml: {cell.label}: got start_from {earlier} at NFE {cell.nfe}, expected another "
+            f"budget of that row (it has {budgets}); add the budget or change start_from"
         )
+    chain = [cell.nfe]
+    while earlier is not None:
+        chain.append(earlier)
+        if len(set(chain)) < len(chain):
+            raise ConfigError(
+                f"{experiment.name}.yaml: {cell.label}: got start_from in a circle, NFE {', '.join(map(str, chain))}, "
+                f"expected a first training; remove one of them"
+            )
+        earlier = experiment.recipe_values(cell.label, cell.dataset, earlier).get("start_from")
     return [wanted]
 
 

@@ -79,7 +79,12 @@ class FanNoise(SampleNoise):
     def prior(self) -> Tensor:
         """Return x_T with shape (n, \\*event): that of sample number i // members for sample i."""
         own = SampleNoise(
-            self.seed, self.start // self.members, -(-self.stop // self.members), self.event_shape, self.dtype, self.device
+            self.seed,
+            self.start // self.members,
+            -(-self.stop // self.members),
+            self.event_shape,
+            self.dtype,
+            self.device,
         ).prior()
         numbers = torch.arange(self.start, self.stop) // self.members - self.start // self.members
         return own[numbers.to(own.device)]

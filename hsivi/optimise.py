@@ -51,28 +51,32 @@ class Optimiser:
         def factor(step: int) -> float:
             done = min(step / horizon, 1.0)
             rising = min((step + 1) / warm_up, 1.0) if warm_up else 1.0
-            decayed = {
-                "constant": lambda: 1.0,
-                "cosine": lambda: final_rate + (1 - final_rate) * 0.5 * (1 + math.cos(math.pi * done)),
-                "exponential": lambda: final_rate**done,
-            }[decay]()
-            return rising * decayed
+            decays: dict[Decay, float] = {
+                "constant": 1.0,
+                "cosine": final_rate + (1 - final_rate) * 0.5 * (1 + math.cos(math.pi * done)),
+                "exponential": final_rate**done,
+            }
+            return rising * decays[decay]
 
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adam, factor)
 
     def descend(self, loss: Tensor) -> None:
         """Take one step down the gradient of a scalar loss."""
+        self.clear()
         loss.backward()
         self.step()
 
+    def clear(self) -> None:
+        """Forget all gradients, before new ones are gathered."""
+        self.adam.zero_grad(set_to_none=True)
+
     def step(self) -> None:
-        """Take one step down the gradients that were gathered since the last, averaged over all processes."""
+        """Take one step down the gradients gathered since `clear`, averaged over all processes."""
         trained = [p for group in self.adam.param_groups for p in group["params"] if p.grad is not None]
-        parallel.average_(p.grad for p in trained)
+        parallel.average_([p.grad for p in trained if p.grad is not None])
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(trained, self.clip_norm)
         self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
 
     def advance(self) -> None:
         """Move the learning rate on by one step of its schedule."""

@@ -24,8 +24,14 @@ def start() -> None:
 def stop() -> None:
     """Leave the group, after everybody has come this far."""
     if dist.is_initialized():
-        dist.barrier()
+        meet()
         dist.destroy_process_group()
+
+
+def meet() -> None:
+    """Wait until every process is here."""
+    if dist.is_initialized():
+        dist.barrier()
 
 
 def device_index() -> int:

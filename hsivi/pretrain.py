@@ -67,6 +67,7 @@ class Pretrainer:
         rows = torch.from_numpy(rng.integers(0, len(self.data), (times, recipe.samples_per_time)))
         noise = torch.from_numpy(rng.standard_normal((*rows.shape, *self.data.shape[1:]), "float32"))
         mirrored = torch.from_numpy(rng.random(rows.shape) < 0.5) if recipe.flip else torch.zeros(rows.shape).bool()
+        self._optimiser.clear()
         losses = []
         for part in self._parts:
             own = slice(part * times // recipe.microbatches, (part + 1) * times // recipe.microbatches)

@@ -83,7 +83,9 @@ class PretrainRecipe(LearningRates, Hardware):
                 f"batch: got {self.batch} with samples_per_time {self.samples_per_time}, expected a multiple of it"
             )
         if (self.batch // self.samples_per_time) % self.microbatches:
-            raise ValueError(f"batch: got {self.batch} with microbatches {self.microbatches}, expected a multiple of it")
+            raise ValueError(
+                f"batch: got {self.batch} with microbatches {self.microbatches}, expected a multiple of it"
+            )
         return self
 
 
@@ -138,7 +140,7 @@ class Recipe(LearningRates, Hardware):
         for name in ("batch", "critic_batch"):
             if getattr(self, name) % self.microbatches:
                 raise ValueError(
-                    f"{name}: got {getattr(self, name)} with microbatches {self.microbatches}, expected a multiple of it"
+                    f"{name}: got {getattr(self, name)} with microbatches {self.microbatches}, expected a multiple"
                 )
         return self
 

@@ -165,8 +165,8 @@ def draw_batch(
     wanted = (noise.stop - noise.start, *problem.event_shape)
     if x.shape != wanted:
         raise ConfigError(
-            f"{baseline.TITLE}: got samples of shape {tuple(x.shape)}, expected {wanted}; yield one x_t of that shape a "
-            f"step"
+            f"{baseline.TITLE}: got samples of shape {tuple(x.shape)}, expected {wanted}; yield one x_t of that "
+            f"shape a step"
         )
     if problem.counter.count != problem.nfe:
         raise ConfigError(

@@ -117,9 +117,7 @@ class NetworkScoreModel(ScoreModel):
         return self._reading(self.network, hardware.precision)
 
     def _reading(self, network: ReplicaStack, precision: Precision | None = None) -> "NetworkScoreModel":
-        return NetworkScoreModel(
-            network, self.schedule, self.predicts, self.finest_scale, precision or self.precision
-        )
+        return NetworkScoreModel(network, self.schedule, self.predicts, self.finest_scale, precision or self.precision)
 
 
 class Single(ScoreModel):

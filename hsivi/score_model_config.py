@@ -130,9 +130,10 @@ class ScoreModelConfig(Frozen):
     def _networks_are_trained(self) -> "ScoreModelConfig":
         given = [name for name in ("pretrain", "checkpoint") if getattr(self, name) is not None]
         if len(given) != (0 if self.exact else 1):
+            wanted = "neither: there is nothing to train" if self.exact else "one of them"
             raise ValueError(
                 f"score_model: got {' and '.join(given) or 'neither pretrain nor checkpoint'} with network.kind "
-                f"{self.network.kind!r}, expected {'neither: there is nothing to train' if self.exact else 'one of them'}"
+                f"{self.network.kind!r}, expected {wanted}"
             )
         return self
 

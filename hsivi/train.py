@@ -134,7 +134,8 @@ class JointTrainer:
         """
         recipe, parts = self.recipe, self.recipe.microbatches
         updates = recipe.critic_updates if self.iteration else max(recipe.critic_updates, recipe.critic_warmup)
-        independent, batch, critic_batch = recipe.rollout == "independent", recipe.batch // parts, recipe.critic_batch // parts
+        independent = recipe.rollout == "independent"
+        batch, critic_batch = recipe.batch // parts, recipe.critic_batch // parts
         # The paper draws new chains for the layers.  Shared rollouts lend them the critic's: the noise of the layers'
         # update is new, so only x_{t+1} is seen twice.
         first = updates * critic_batch if independent else 0
@@ -225,7 +226,7 @@ class JointTrainer:
 
         return Pairs(select(mixing), select(xs), select(scores), t[..., None])
 
-    def _critic_loss(self, pairs: Pairs, part: int) -> Tensor:
+    def _critic_loss(self, pairs: Pairs, _: int) -> Tensor:
         critic = self.critic.score(pairs.x, self.bridge.levels[pairs.t].to(pairs.x))
         return self._weight[pairs.t] * self.objective.critic_loss(critic, pairs.conditional_score)
 
@@ -244,6 +245,7 @@ class JointTrainer:
         self, optimiser: Optimiser, term: str, batches: dict[int, Pairs], loss_of: Callable[[Pairs, int], Tensor]
     ) -> Tensor:
         """Take one step on the mean loss of this process's micro-batches and return it, shape (R,)."""
+        optimiser.clear()
         values = []
         for part, pairs in batches.items():
             loss = loss_of(pairs, part)
@@ -251,8 +253,8 @@ class JointTrainer:
             if not value.isfinite().all():
                 layer = pairs.t.expand(loss.shape)[~loss.isfinite()].flatten()[:1].tolist()
                 raise NonFiniteLoss(
-                    f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected finite "
-                    f"losses; lower the learning rates or raise the number of critic updates in the recipe"
+                    f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected "
+                    f"finite losses; lower the learning rates or raise the number of critic updates in the recipe"
                 )
             (value.sum() / len(batches)).backward()
             values.append(value.detach())

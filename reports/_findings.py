@@ -8,6 +8,7 @@ from scipy.stats import ttest_ind_from_stats
 
 from hsivi.experiment import Experiment
 from hsivi.tidy import tidy
+from reports._images import frechet, full_name, is_images
 from reports._records import records, summary, title
 from reports._samplers import family, rivals
 from reports.margins import OURS
@@ -15,6 +16,8 @@ from reports.table_mixture import MODES, WEIGHTS, complete
 
 HEADLINE = {"toy2d": "js_cell", "mixture": "js_cell", "digits": "fd_digits_classifier"}
 """The metric by which samplers are compared."""
+PRINTED = (5, 10, 15)
+"""Budgets of the paper's tables and figures on images."""
 LEVEL = 0.05
 """Level of the test behind the words below and above."""
 
@@ -23,7 +26,9 @@ def findings(experiments: Sequence[Experiment]) -> list[str]:
     """Return the sentences of all experiments shown."""
     sentences = []
     for experiment in experiments:
-        if experiment.task == "diffusion":
+        if is_images(experiment):
+            sentences += on_images(experiment)
+        elif experiment.task == "diffusion":
             sentences += ranks(experiment) + blow_up(experiment)
         elif experiment.data.kind == "mixture":
             sentences += modes(experiment)
@@ -57,6 +62,36 @@ def ranks(experiment: Experiment) -> list[str]:
             f"rivals of protocol common in scope {experiment.scope}"
             + (f", the nearest being {ahead[0]}" if ahead else "")
             + "".join(f"; it is {word} {', '.join(names)}" for word, names in outcomes.items())
+        )
+    return sentences
+
+
+def on_images(experiment: Experiment) -> list[str]:
+    """Return how HSIVI-SM compares with DDIM and DDPM, where all draw other samples but none is trained again.
+
+    Raises:
+        ConfigError: there are values of several protocols.
+    """
+    made = records([experiment])
+    metric = full_name(made, frechet(experiment))
+    table = tidy(made)
+    numbers = summary(table[table.metric == metric]).set_index(["dataset", "nfe", "method"])
+    trainings = {(r.dataset, r.nfe, r.label): r.trainings for r in made}
+    sentences = []
+    for dataset, nfe, label in numbers.index:
+        rivals_here = [rival for rival in ("ddim", "ddpm") if (dataset, nfe, rival) in numbers.index]
+        if label != OURS or nfe not in PRINTED or not rivals_here:
+            continue
+        ours = numbers.loc[(dataset, nfe, label)]
+        outcomes = []
+        for rival in rivals_here:
+            theirs = numbers.loc[(dataset, nfe, rival)]
+            outcomes.append(f"{_compare(ours, theirs)} {title(experiment, rival)} ({theirs['mean']:.4f})")
+        count = trainings[dataset, nfe, label]
+        said = {1: ", of one training", None: ""}.get(count, f", of {count} trainings")
+        sentences.append(
+            f"{dataset}, NFE {nfe}: {title(experiment, label)} ({metric} {ours['mean']:.4f}) is "
+            f"{' and '.join(outcomes)}; {int(ours['seeds'])} seeds of sampling{said}"
         )
     return sentences
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hsivi.experiment import Experiment
 from reports import _style
 from reports._ddim import Runs, curves, runs
-from reports.figure_digits import GAP
+from reports._image_grid import GAP
 
 EXPERIMENT = "digits"
 OUTPUTS = ("figures/figure_ddim_digits.png", "figures/figure_ddim_digits.svg")

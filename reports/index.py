@@ -18,6 +18,7 @@ from hsivi.record import Record, read_json, write_atomically
 from hsivi.reporting import Report, selected
 from hsivi.stages.common import needed
 from reports._findings import findings
+from reports._protocols import about
 from reports._records import records
 
 EXPERIMENT = None
@@ -36,7 +37,7 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
     page = environment.get_template("index.html.jinja").render(
         scale=scale,
         experiment_flag=" ".join(experiment.name for experiment in experiments),
-        parts=[_part(None, shown, scale, experiments)] + [_part(e, shown, scale, experiments) for e in experiments],
+        parts=[_part(e, shown, scale, experiments) | _facts(e, made) for e in [None, *experiments]],
         run=_run(scale, made, experiments),
         cells=[_cell(record) for record in made],
         training=_training(scale, experiments),
@@ -50,7 +51,9 @@ def _part(
     experiment: Experiment | None, shown: Sequence[Report], scale: str, experiments: Sequence[Experiment]
 ) -> dict[str, Any]:
     """Return one part of the page: the tables and figures of an experiment, or those of all together."""
-    own = [report for report in shown if report.experiment == (experiment.name if experiment else None)]
+    run = [e.name for e in experiments]
+    first = {report.name: next(iter(report.shown(run)), None) for report in shown}
+    own = [report for report in shown if first[report.name] == (experiment.name if experiment else None)]
     return {
         "name": f"part-{experiment.name}" if experiment else "part-all",
         "title": experiment.title if experiment else "Samplers on all data sets",
@@ -60,8 +63,13 @@ def _part(
     }
 
 
+def _facts(experiment: Experiment | None, made: Sequence[Record]) -> dict[str, Any]:
+    return {"about": about(experiment, made) if experiment else []}
+
+
 def _command(report: Report, scale: str, experiments: Sequence[Experiment]) -> str:
-    names = report.experiment or " ".join(e.name for e in experiments)
+    run = [e.name for e in experiments]
+    names = " ".join(run if report.experiments is None else report.shown(run))
     scope = experiments[0].scope
     return f"python -m hsivi report {report.name} --scale {scale} --scope {scope} --experiments {names}"
 
@@ -90,10 +98,10 @@ def _table(report: Report, scale: str, experiments: Sequence[Experiment]) -> dic
 
 
 def _header_groups(header: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Return the header in two levels: columns "T = 5 DDPM", "T = 5 DDIM" share the group "T = 5"."""
+    """Return the header in two levels: "T = 5 DDPM" and "T = 5 DDIM" share "T = 5", so do "CelebA NFE 5" and others."""
     groups: list[tuple[str, list[str]]] = []
     for name in header:
-        match = re.fullmatch(r"(T = \d+) (.+)", name)
+        match = re.fullmatch(r"(T = \d+) (.+)", name) or re.fullmatch(r"(.+) (NFE \d+)", name)
         group, column = match.groups() if match else ("", name)
         if groups and group and groups[-1][0] == group:
             groups[-1][1].append(column)
@@ -133,20 +141,22 @@ def _record_path(record: Record) -> Path:
 
 
 def _training(scale: str, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
-    """Return what was trained before any method: score models and, for digits, the classifier's accuracy."""
+    """Return what was trained before any method, or imported: score models, and the accuracy of classifiers."""
     rows = []
     for experiment in experiments:
         for dataset in experiment.data.datasets if experiment.pretrains else ():
             files = layout.DatasetFiles(scale, experiment.name, dataset)
             pretrained, reference = read_json(layout.note(files.score_model)), read_json(layout.note(files.reference))
+            metadata = reference["metadata"]
             rows.append(
                 {
                     "dataset": dataset,
                     "parameters": pretrained["parameters"],
-                    "iterations": pretrained["recipe"]["iterations"],
+                    "iterations": pretrained.get("recipe", {}).get("iterations"),
+                    "checkpoint": pretrained.get("checkpoint"),
                     "seconds": pretrained["seconds"],
                     "command": pretrained["command"],
-                    "accuracy": reference["metadata"].get("held_out_accuracy"),
+                    "accuracy": metadata.get("facts", metadata).get("held_out_accuracy"),
                 }
             )
     return rows

@@ -51,7 +51,8 @@ def test_paper_recipe_is_appendix_e() -> None:
     assert (moons["iterations"], moons["batch"], moons["critic_updates"], moons["eta"]) == (25_000, 64, 3, 1.0)
     assert [c["learning_rate"] for c in checkerboard] == [1e-5, 2e-5]
     assert [c["critic_learning_rate"] for c in checkerboard] == [5e-5, 1e-4]
-    _, pretrain = experiment.diffusion.trained
+    pretrain = experiment.diffusion.pretrain
+    assert pretrain is not None
     assert (pretrain.iterations, pretrain.learning_rate, pretrain.batch) == (200_000, 3e-4, 100)
 
 
@@ -75,11 +76,11 @@ MISTAKES = {
     ),
     "training of an exact score": (
         {"data": RING, "score_model": {**GOOD["score_model"], "network": {"kind": "exact"}}, **NO_ROWS},
-        ["pretrain", "a recipe", "nothing to train"],
+        ["got pretrain", "'exact'", "nothing to train"],
     ),
     "network without training": (
         {"score_model": {**GOOD["score_model"], "pretrain": None}, **NO_ROWS},
-        ["pretrain", "got none", "'score_mlp'", "expected a recipe"],
+        ["got neither pretrain nor checkpoint", "'score_mlp'", "expected one of them"],
     ),
     "unknown grid of a row": ({"methods": {"ddim": {"grid": "hsvi"}}}, ["methods.ddim.grid", "'hsvi'", "hsivi, full"]),
     "grid of another schedule": ({"methods": {"ddim": {"grid": {5: "quad_round"}}}}, ["'quad_round'", "logsnr"]),

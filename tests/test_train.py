@@ -43,7 +43,7 @@ def joint(layers, critic, teacher: ScoreModel, levels, log_variance, seeds, devi
     hierarchy = DDIMHierarchy(NetworkScoreModel(layers.to(device), TOY), levels, ETA, log_variance.to(device))
     critic_model = NetworkScoreModel(critic.to(device), TOY)
     return JointTrainer(
-        hierarchy.to(device), critic_model, DiffusionBridge(teacher, levels), ScoreMatching(), options, seeds
+        hierarchy.to(device), critic_model, DiffusionBridge(teacher, levels), ScoreMatching(), options, seeds, (2,)
     )
 
 
@@ -195,7 +195,7 @@ def test_updates_come_in_the_order_and_size_of_the_recipe():
 def test_batches_of_the_critic_partition_the_rollout(rollout, antithetic):
     independent = rollout == "independent"
     axis = 1 if independent else 2
-    whole = mlps((3, 8), rollout=rollout, antithetic=antithetic)._rollout(6)
+    whole = mlps((3, 8), rollout=rollout, antithetic=antithetic)._rollout(6, 0)
     parts = [whole.batch(*window, independent) for window in ((0, 2), (2, 6))]
     for name in ("mixing", "x", "conditional_score"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts], axis), getattr(whole, name))
@@ -210,7 +210,7 @@ def test_antithetic_noise_comes_in_pairs(rollout):
     mean, noise = trainer.objective.asked[-1]
     assert torch.equal(noise, -noise.roll(noise.shape[2] // 2, dims=2))
     assert torch.equal(*mean.chunk(2, dim=2))
-    scores = trainer._rollout(5).conditional_score
+    scores = trainer._rollout(5, 0).conditional_score
     pairs = scores.unflatten(2, (-1, 2)) if rollout == "shared" else scores[:, :, None]
     assert torch.equal(pairs[:, :, :, 0], -pairs[:, :, :, 1])
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
-from torchvision.datasets.mnist import read_image_file, read_label_file  # type: ignore[import-untyped]
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from hsivi.checkpoint import Progress
 from hsivi.config import ConfigError

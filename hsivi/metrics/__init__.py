@@ -79,7 +79,7 @@ def restore(config: DataConfig, dataset: Dataset, arrays: Arrays, metadata: dict
     if config.kind == "images":
         from hsivi.metrics.images import ImagesReference
 
-        return ImagesReference.restore(config, cast("ImageSet", dataset), arrays, metadata)
+        return ImagesReference.restore(config, arrays, metadata)
     from hsivi.metrics.digits import DigitsReference
 
     return DigitsReference.restore(dataset, arrays, metadata)

@@ -153,6 +153,10 @@ class StackedUNet(ReplicaStack):
             if name.startswith(prefix)
         }
 
+    def places(self, replica: int) -> dict[str, Tensor]:
+        """Return one replica's parameters, by their names in a stack of one."""
+        return {f"networks.0.{name}": p for name, p in self.networks[replica].named_parameters()}
+
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Evaluate the networks.
 

@@ -112,7 +112,7 @@ def _teacher(experiment: Experiment, cell: Cell, dataset: Dataset) -> ScoreModel
     score_model = build_score_model(experiment.diffusion, dataset.event_shape, experiment.data.seed)
     stored = load_arrays(files(experiment, cell.dataset).score_model)
     score_model.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
-    score_model.network.requires_grad_(False)
+    score_model.network.requires_grad_(False).eval()
     return score_model
 
 

@@ -59,4 +59,6 @@ def open_dataset(experiment: Experiment, dataset: str) -> Dataset:
     """Open a prepared data set."""
     path = files(experiment, dataset).data
     # Images are many; a stage that looks at some reads some.
-    return restore(experiment.data, dataset, map_arrays(path) if experiment.data.kind == "images" else load_arrays(path))
+    return restore(
+        experiment.data, dataset, map_arrays(path) if experiment.data.kind == "images" else load_arrays(path)
+    )

@@ -32,10 +32,15 @@ def _import(experiment: Experiment, dataset: str, checkpoint: CheckpointConfig) 
     watch, output = Stopwatch(), files(experiment, dataset).score_model
     shape = open_dataset(experiment, dataset).event_shape
     stack = cast(StackedUNet, build_score_model(experiment.diffusion, shape, experiment.data.seed).network)
-    facts = import_checkpoint(given_file("checkpoints", checkpoint.file, checkpoint.origin), checkpoint.layout, stack, checkpoint.sha256)
+    facts = import_checkpoint(
+        given_file("checkpoints", checkpoint.file, checkpoint.origin), checkpoint.layout, stack, checkpoint.sha256
+    )
     save_arrays(output, {name: p.detach().cpu().numpy() for name, p in stack.named_parameters()})
     watch.note(
-        output, dataset_command("pretrain", experiment, dataset), checkpoint={**facts, "origin": checkpoint.origin}, parameters=_parameters(stack)
+        output,
+        dataset_command("pretrain", experiment, dataset),
+        checkpoint={**facts, "origin": checkpoint.origin},
+        parameters=_parameters(stack),
     )
 
 

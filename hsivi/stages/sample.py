@@ -18,7 +18,7 @@ from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.noise import FanNoise, SampleNoise
-from hsivi.pixels import quantise
+from hsivi.pixels import Rounding, quantise
 from hsivi.problem import Problem, compute_device, device_name
 from hsivi.sampler import State, draw, skip_reason
 from hsivi.stages.cell import OpenCell, open_cell, stored_states
@@ -68,7 +68,7 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
     states, nfe, seconds = _states(experiment, opened), 0, 0.0
     data = experiment.data
     kind: Kind = "moments" if data.kind == "posterior" else "all"
-    store = partial(quantise, rounding=data.quantise) if data.kind == "images" else torch.Tensor.float
+    store = partial(_pixels, opened, data.quantise) if data.kind == "images" else torch.Tensor.float
     arrays: dict[str, NDArray[Any]] = {}
     parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
     sets = methods.sample_sets(experiment, opened.cell.label, opened.cell.nfe)
@@ -107,6 +107,20 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
     return arrays, {"nfe": nfe, "sampling_seconds": round(seconds, 3)}
 
 
+def _pixels(opened: OpenCell, rounding: Rounding, images: Tensor) -> Tensor:
+    """Return a batch of images as an image file would hold it; one that is not finite would become anything.
+
+    Raises:
+        ValueError: a pixel is not finite.
+    """
+    if not images.isfinite().all():
+        raise ValueError(
+            f"samples of {opened.title}: got non-finite pixels, expected finite images; change the row's settings, its "
+            f"time grid or its training"
+        )
+    return quantise(images, rounding)
+
+
 def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
     """Return what the method learned, for every seed of sampling."""
     if not opened.info.needs_fit:
@@ -117,7 +131,7 @@ def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
 
 @torch.no_grad()
 def _fan(opened: OpenCell, seed: int, state: State) -> dict[str, NDArray[Any]]:
-    """Return paths x_T, ..., x_0 of several samples from each of a few x_T, shape (T + 1, priors, members, \\*event)."""
+    """Return paths x_T, ..., x_0 of samples from each of a few x_T, shape (T + 1, priors, members, \\*event)."""
     problem = opened.problem
     if problem.nfe > LONGEST_TRAJECTORY:
         return {}

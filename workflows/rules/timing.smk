@@ -1,9 +1,5 @@
 # How long sampling takes, for experiments with a section "timing".  It needs neither data nor anything trained.
-
-
-def every_core(wildcards):
-    # A duration counts only if nothing else ran meanwhile.
-    return workflow.cores or 1
+# A duration counts only if nothing else runs meanwhile, so a job takes all cores.
 
 
 rule time:
@@ -13,7 +9,7 @@ rule time:
         f"{LOGS}/time/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
     conda:
         "../../environment.yml"
-    threads: every_core
+    threads: lambda w: workflow.cores or 1
     params:
         scale=SCALE,
         code=lambda w: provenance.code_digest(

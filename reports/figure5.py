@@ -1,0 +1,17 @@
+"""Figure 5: MNIST, samples of every sampler with five function evaluations.
+
+The n-th image of every panel starts from the same x_T, except the target's own.  Images are uncurated: the first 36 of
+the first seed of sampling.  The paper shows DDPM, DDIM and HSIVI-SM.  Where images are smaller than the paper's 32x32
+(28x28 padded), the figure says so.
+"""
+
+from hsivi.experiment import Experiment
+from reports._image_grid import draw
+
+EXPERIMENT = "mnist"
+OUTPUTS = ("figures/figure5.png", "figures/figure5.svg")
+
+
+def render(scale: str, experiment: Experiment) -> None:
+    """Draw the figure."""
+    draw(scale, experiment, (5,), "figure5")

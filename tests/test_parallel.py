@@ -1,0 +1,224 @@
+"""Several processes that train one model: they learn what one learns, and the first of them writes it down.
+
+The processes are this file, started by torchrun on the processor: ``python -m tests.test_parallel FOLDER``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import hsivi.arrays
+import hsivi.record
+from hsivi import __main__ as command_line
+from hsivi import layout, parallel
+from hsivi.arrays import load_arrays
+from hsivi.checkpoint import Session
+from hsivi.config import ROOT, load_experiment
+from hsivi.experiment import Experiment
+from hsivi.record import read_json
+from hsivi.stages import data, pretrain
+from tests.test_train import mlps
+
+FIT = ["fit", "--scale", "smoke", "--experiment", "toy2d", "--dataset", "moons", "--method", "hsivi_sm", "--nfe", "5"]
+PRETRAINED = layout.DatasetFiles("smoke", "toy2d", "moons").score_model
+FITTED = PRETRAINED.parent / "hsivi_sm" / "nfe5" / "fit.safetensors"
+HALF, WHOLE = 3, 6
+
+
+def tiny() -> Experiment:
+    """2-D data with hardly any training, in micro-batches."""
+    whole = load_experiment("toy2d", "smoke")
+    model, used = whole.diffusion, whole.recipes["recommended"]
+    shorter = {"iterations": 6, "batch": 32, "samples_per_time": 2, "microbatches": 4, "learning_rate": 1e-3}
+    values = {"iterations": 3, "batch": 8, "critic_batch": 8, "critic_warmup": 0, "microbatches": 4, "ema": 0.5}
+    values |= {"learning_rate": 1e-4, "critic_learning_rate": 1e-4}
+    recipe = used.model_copy(update={"values": {**used.values, **values}, "overrides": ()})
+    return whole.model_copy(
+        update={
+            "data": whole.data.model_copy(update={"reference_draws": 100_000}),
+            "score_model": model.model_copy(update={"pretrain": model.pretrain.model_copy(update=shorter)}),
+            "recipes": {**whole.recipes, "recommended": recipe},
+        }
+    )
+
+
+def session(folder: Path, rollout: str, made: str) -> Session:
+    return Session("test", folder / f"{made}-{rollout}.checkpoint", identity="test", interval=1e9)
+
+
+def continued(folder: Path, rollout: str, made: str, until: int) -> dict[str, Tensor]:
+    """Train until iteration ``until``, from the checkpoint that ``made`` names where there is one."""
+    trainer = mlps((3, 8), rollout=rollout, microbatches=4, critic_batch=8, ema=0.9, warm_up=2, schedule="cosine")
+    session(folder, rollout, made).train(trainer, until)
+    critic = {f"critic.{name}": p.detach() for name, p in trainer.critic.network.named_parameters()}
+    return {**trainer.average.parameters(), **critic}
+
+
+def work(folder: Path) -> None:
+    """What each process does: train alone what is stored, then both stages of the command line."""
+    parallel.start()
+    written: list[str] = []
+
+    def noted(module: Any, name: str) -> None:
+        whole: Callable[..., Any] = getattr(module, name)
+
+        def wrapper(*inputs: Any, **options: Any) -> Any:
+            written.append(name)
+            return whole(*inputs, **options)
+
+        setattr(module, name, wrapper)
+
+    for module, name in ((hsivi.arrays, "save_file"), (hsivi.record, "write_json"), (torch, "save")):
+        noted(module, name)
+    facts: dict[str, Any] = {"processes": parallel.processes(), "share": list(parallel.own_share(4))}
+    torch.set_default_dtype(torch.float64)
+    learned = {}
+    for rollout in ("shared", "independent"):
+        learned[rollout] = continued(folder, rollout, "by-one", WHOLE)
+        continued(folder, rollout, "by-two", HALF)
+    torch.set_default_dtype(torch.float32)
+    first, rank = parallel.is_first(), int(os.environ["RANK"])
+    if first:
+        torch.save(learned, folder / "learned.pt")
+        written.remove("save")
+    os.chdir(folder)
+    experiment = tiny()
+    pretrain.run(experiment, "moons")
+    parallel.meet()  # as the next stage would start only then
+    command_line.load_experiment = lambda *_: experiment
+    facts |= {"written": written, "status": command_line.main(FIT), "first": first}
+    (folder / f"process{rank}.json").write_text(json.dumps(facts))
+
+
+def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two processes worked, from what one prepared."""
+    folder = tmp_path_factory.mktemp("two")
+    torch.set_default_dtype(torch.float64)
+    for rollout in ("shared", "independent"):
+        continued(folder, rollout, "by-one", HALF)
+    torch.set_default_dtype(torch.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        data.run(tiny(), "moons")
+    done = torchrun(folder, "-m", "tests.test_parallel", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_text(done.stdout + done.stderr)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("rollout", ["shared", "independent"])
+def test_two_processes_continue_what_one_began_and_the_reverse(two, rollout, tmp_path):
+    expected = continued(tmp_path, rollout, "whole", WHOLE)
+    by_two = torch.load(two / "learned.pt", weights_only=True)[rollout]
+    by_one = continued(two, rollout, "by-two", WHOLE)
+    for name, value in expected.items():
+        # Float64, and four gradients added in another order: 1e-16, which Adam amplifies where a gradient is small.
+        torch.testing.assert_close(by_two[name], value, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(by_one[name], value, rtol=1e-9, atol=1e-11)
+    start = mlps((3, 8)).hierarchy.state_dict()
+    assert all((value - start[name]).abs().max() > 1e-4 for name, value in expected.items() if name in start)
+
+
+@pytest.mark.slow
+def test_stages_on_two_processes_learn_what_they_learn_on_one(two, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = tiny()
+    data.run(experiment, "moons")
+    pretrain.run(experiment, "moons")
+    monkeypatch.setattr(command_line, "load_experiment", lambda *_: experiment)
+    assert command_line.main(FIT) == 0
+    for path in (PRETRAINED, FITTED):
+        alone, together = load_arrays(path), load_arrays(two / path)
+        assert set(alone) == set(together)
+        for name, value in alone.items():
+            # Float32: gradients differ by 1e-7 of their terms, so that a step of Adam where they nearly cancel may
+            # differ by a percent.  The rates are 1e-3 and 1e-4, and there are few steps.
+            np.testing.assert_allclose(together[name], value, rtol=1e-5, atol=3e-5, err_msg=f"{path} {name}")
+        notes = [read_json(layout.note(folder / path)) for folder in (Path(), two)]
+        assert [note["processes"] for note in notes] == [1, 2]
+
+
+@pytest.mark.slow
+def test_the_first_of_two_processes_alone_writes(two):
+    first, second = (json.loads((two / f"process{rank}.json").read_text()) for rank in (0, 1))
+    assert (first["processes"], first["share"], second["share"]) == (2, [0, 2], [1, 3])
+    assert (first["first"], second["first"], first["status"], second["status"]) == (True, False, 0, 0)
+    assert {"save", "save_file", "write_json"} == set(first["written"]) and second["written"] == []
+    said = (two / "said.txt").read_text()
+    lines = [line for line in said.splitlines() if line.startswith(("fit moons", "pretrain moons", "test:"))]
+    assert lines and len(lines) == len(set(lines)), "progress is printed once"
+    assert not list((two / "results").rglob("*.checkpoint")) and not list((two / "results").rglob("*.partial"))
+
+
+@pytest.mark.slow
+def test_micro_batches_that_cannot_be_shared_out_are_one_line(two):
+    """The real recipe of the experiment has one micro-batch, on the data and the network that are there."""
+    (two / FITTED).unlink(missing_ok=True)
+    done = torchrun(two, "-m", "hsivi", *FIT)
+    assert done.returncode != 0 and not (two / FITTED).exists()
+    said = {line for line in done.stderr.splitlines() if line.startswith("hsivi ")}
+    assert said == {
+        "hsivi fit: microbatches: got 1 for 2 processes, expected a multiple; change the number of processes, or "
+        "microbatches in the recipe"
+    }
+
+
+def test_shares_are_a_partition(monkeypatch):
+    monkeypatch.setattr(parallel.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(parallel.dist, "get_world_size", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(parallel.dist, "get_rank", lambda rank=rank: rank)
+        shares += [*parallel.own_share(6)]
+        assert len(parallel.own_share(6)) == 2
+        with pytest.raises(
+            ValueError, match="microbatches: got 4 for 3 processes, expected a multiple; change"
+        ) as error:
+            parallel.own_share(4)
+        assert "\n" not in str(error.value)
+    assert sorted(shares) == list(range(6))
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    parallel.start()
+    assert (parallel.processes(), parallel.is_first(), list(parallel.own_share(3))) == (1, True, [0, 1, 2])
+    value = torch.ones(2)
+    parallel.average_([value])
+    parallel.meet()
+    parallel.stop()
+    assert torch.equal(value, torch.ones(2))
+
+
+def test_progress_comes_from_the_first_process(monkeypatch, capsys):
+    """So do notices about a checkpoint: every process reads it."""
+    monkeypatch.setattr(parallel, "is_first", lambda: False)
+    Session("silent").train(mlps((3,)), 1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(parallel, "is_first", lambda: True)
+    Session("loud").train(mlps((3,)), 1)
+    assert "loud: 1/1" in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]))
