@@ -20,4 +20,6 @@ def quantise(images: Tensor, rounding: Rounding = "round") -> Tensor:
         uint8 tensor with the shape of ``images``.
     """
     grey = (images.double() + 1) / 2 * 255
-    return (grey.round() if rounding == "round" else grey.clamp_min(0).floor()).clamp(0, 255).to(torch.uint8)
+    # Whole numbers are kept: the round trip through float32 may leave them a trifle short.
+    whole = grey.round() if rounding == "round" else (grey + 1e-3).floor()
+    return whole.clamp(0, 255).to(torch.uint8)

@@ -23,6 +23,7 @@ from hsivi.data.digits import Digits
 from hsivi.data_config import DigitsData
 from hsivi.metrics.statistics import standard_error
 from hsivi.nn.digit_classifier import DigitClassifier, train_classifier
+from hsivi.pixels import quantise
 from hsivi.record import Measurement
 
 Value = tuple[float, float | None]
@@ -43,15 +44,6 @@ class _Images(data.Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         return self.images[index]
-
-
-def quantise(images: Tensor) -> Tensor:
-    """Map images in [-1, 1] to whole numbers in 0..255 by rounding; what lies outside is clipped.
-
-    Returns:
-        uint8 tensor with the shape of ``images``.
-    """
-    return ((images.double() + 1) / 2 * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def extract_features(images: Tensor, classifier: DigitClassifier) -> Tensor:

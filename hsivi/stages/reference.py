@@ -10,12 +10,19 @@ from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, dataset_command, files, open_dataset
 
 
+LONG = {
+    "posterior": ("langevin.py",),
+    "images": ("nn/image_classifier.py", "metrics/feature_statistics.py", "metrics/extractor.py"),
+}
+"""Code of what takes long and is resumed: chains, or a classifier's training and the features of all images."""
+
+
 def run(experiment: Experiment, dataset: str, workers: int = 1) -> None:
     """Write the reference and its note; what can run in parallel uses up to ``workers`` threads."""
     watch, output = Stopwatch(), files(experiment, dataset).reference
     identity = [
         settings.of_truth(experiment),
-        provenance.code_digest(ROOT / "hsivi" / "langevin.py"),
+        provenance.code_digest(*(ROOT / "hsivi" / name for name in LONG.get(experiment.data.kind, ()))),
         provenance.file_digest(files(experiment, dataset).data),
     ]
     session = Session(f"reference {dataset}", layout.scratch(output), provenance.digest(identity), workers=workers)
