@@ -9,7 +9,6 @@ from hsivi.metrics import prepare
 from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, dataset_command, files, open_dataset
 
-
 LONG = {
     "posterior": ("langevin.py",),
     "images": ("nn/image_classifier.py", "metrics/feature_statistics.py", "metrics/extractor.py"),
