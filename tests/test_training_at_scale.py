@@ -49,7 +49,7 @@ STILL = {"learning_rate": 1e-30, "critic_learning_rate": 1e-30}
 """Rates so low that no parameter moves: one is recovered exactly, and gradients of later updates are those at it."""
 
 
-# ------------------------------------------------------------------------------ micro-batches, on affine networks by hand
+# Micro-batches, on affine networks by hand
 LEVELS = time_grid(TOY, "hsivi", 3)
 LOG_VARIANCE = torch.tensor([[0.3, -0.2]], dtype=torch.float64)
 
@@ -207,7 +207,7 @@ def tiny_unet(seeds: tuple[int, ...]) -> StackedUNet:
     return StackedUNet(seeds, image_size=8, image_channels=1, channels=(8, 16), layers_per_block=1, norm_groups=4)
 
 
-# ------------------------------------------------------------------------------------------------ how an update is made
+# How an update is made
 def norm(gradients: list[Tensor]) -> float:
     return math.sqrt(sum(float(g.square().sum()) for g in gradients))
 
@@ -327,7 +327,7 @@ def test_a_recipe_decides_amsgrad_for_both_networks(amsgrad):
         assert kept and set(kept) == {amsgrad}
 
 
-# -------------------------------------------------------------------------------------------------- the layers' variance
+# The layers' variance
 @pytest.mark.usefixtures("float64")
 def test_an_isotropic_variance_has_the_sum_of_the_gradients():
     one, each = (affine_trainer(torch.full((1, width), 0.3), rollout="independent") for width in (1, 2))
@@ -388,7 +388,7 @@ def test_both_variances_of_table_3_train_and_sample(images):
     assert (samples - drawn(given(), each)).abs().max() > 1e-3
 
 
-# ------------------------------------------------------------------------------------------------- the average is sampled
+# The average is sampled
 def test_what_fit_returns_is_the_average_of_the_layers():
     seeds = (4, 9)
     states, session = fitted(problem(), seeds, ema=0.8, iterations=6)
@@ -416,7 +416,7 @@ def test_without_an_average_fit_returns_the_last_iterate():
     assert all(torch.equal(state[name], value) for name, value in last.items())
 
 
-# ------------------------------------------------------------------------------------------------------ reduced precision
+# Reduced precision
 BFLOAT16 = Hardware(precision="bfloat16")
 
 
@@ -514,7 +514,7 @@ def test_a_compiled_network_computes_the_same(monkeypatch, tmp_path):
     assert NetworkScoreModel(network, TOY).copies(2).network._compiled_call_impl is None  # sampling compiles nothing
 
 
-# ------------------------------------------------------------------------------------------- where a training starts from
+# Where a training starts from
 @pytest.mark.parametrize("images", [False, True])
 def test_a_training_starts_from_an_earlier_one(images):
     network = tiny_unet((0,)) if images else None
@@ -603,7 +603,7 @@ def test_the_graph_trains_the_earlier_one_first(tmp_path):
     assert target in after[: after.index("jobid")]
 
 
-# -------------------------------------------------------------------------------------- one training, many sampling seeds
+# One training, many sampling seeds
 OURS = Cell("smoke", "toy2d", "moons", "hsivi_sm", 5)
 
 
@@ -636,9 +636,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(prepared)
-    yield prepared
+    return prepared
 
 
 def test_one_training_serves_all_seeds(folder, monkeypatch):
@@ -686,7 +686,7 @@ def test_a_further_sampling_seed_samples_again_and_trains_nothing():
     assert settings.of_fit(each, OURS) != settings.of_fit(further, OURS)
 
 
-# ------------------------------------------------------------------------------------------------- batches of samples
+# Batches of samples
 class Sampler:
     """A sampler of one step whose samples depend on all noise there is, and that may run out of memory."""
 

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 
 from hsivi import layout
-from hsivi.config import ROOT, SCALES, SCOPES, experiment_files, load_experiment
+from hsivi.config import ROOT, SCALES, SCOPES, default_experiments, experiment_files, load_experiment
 from hsivi.methods import cells, info
 from hsivi.record import read_record
-from hsivi.reporting import reports
+from hsivi.reporting import selected
 from reports._tables import latex
 from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
 
@@ -79,7 +79,7 @@ def smoke(checkout: Checkout) -> Checkout:
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("scale", SCALES)
 def test_dry_run(scale: str, scope: str, checkout: Checkout) -> None:
-    settings = ["--config", f"scale={scale}", f"scope={scope}"]
+    settings = ["--config", f"scale={scale}", f"scope={scope}", f"experiments={' '.join(experiment_files())}"]
     done = checkout.snakemake("--dry-run", "--quiet", "all", *settings, "--forceall")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -90,6 +90,7 @@ def test_dry_run(scale: str, scope: str, checkout: Checkout) -> None:
         (["scale=huge"], ["'huge'", "smoke, quick, paper"]),
         (["scale=smoke", "scope=ful"], ["'ful'", "did you mean 'full'"]),
         (["scale=smoke", "experiments=toy2 digits"], ["'toy2'", "did you mean 'toy2d'"]),
+        (["scale=smoke", "devices=none"], ["'none'", "whole number"]),
     ],
 )
 def test_a_wrong_choice_is_one_line(settings: list[str], words: list[str], checkout: Checkout) -> None:
@@ -103,7 +104,7 @@ def test_a_wrong_choice_is_one_line(settings: list[str], words: list[str], check
 
 def test_smoke_measures_every_cell(smoke: Checkout) -> None:
     table = pd.read_csv(smoke.folder / "results" / "smoke" / "metrics.csv")
-    for name in experiment_files():
+    for name in default_experiments("smoke"):
         experiment = load_experiment(name, "smoke", "core")
         for cell in cells(experiment):
             folder = smoke.folder / "results" / "smoke" / name / cell.dataset / cell.label / f"nfe{cell.nfe}"
@@ -144,7 +145,8 @@ def test_page_is_self_contained_and_shows_everything(smoke: Checkout) -> None:
     page = (folder / "index.html").read_text()
     assert not re.findall(r"(?:src|href)=[\"']https?:", page)
     assert "<script src" not in page
-    scripts = [report for report in reports() if not report.page and report.scope == "core"]
+    shown = [load_experiment(name, "smoke", "core") for name in default_experiments("smoke")]
+    scripts = [report for report in selected(shown) if not report.page]
     assert {"table1", "table4", "table_mixture", "figure2", "figure3", "figure10"} <= {r.name for r in scripts}
     for report in scripts:
         assert f'id="{report.name}"' in page
