@@ -42,14 +42,8 @@ except ConfigError as error:
     sys.exit(f"snakemake: {error}")
 
 # Lets every job say how far the whole run is.
-overall.announce(NAMES, SCOPE, workflow.cores or 1)
-
-# What trains a network: one process, or one a device.  It is no parameter of a rule: results do not depend on it.
-TRAIN = (
-    "python -m hsivi"
-    if DEVICES == "1"
-    else f"torchrun --standalone --nproc-per-node {DEVICES} -m hsivi"
-)
+# The number of devices is no parameter of a rule: what is learned does not depend on it.
+overall.announce(NAMES, SCOPE, workflow.cores or 1, DEVICES)
 
 LOGS = f"results/{SCALE}/.logs"
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")

@@ -8,13 +8,14 @@ import argparse
 import contextlib
 import ctypes
 import importlib
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from hsivi import new_baseline, overall
-from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
-from hsivi.methods import Cell, check_budget, describe, method_files, rows
+from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
+from hsivi.methods import Cell, check_budget, method_files, rows
 
 DATASET_STAGES = {
     "data": "prepare one data set",
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _keep_freed_memory()
     try:
         _limit_threads(_threads(options))
+        options.arguments = list(sys.argv[1:] if arguments is None else arguments)
         with _processes():
             options.run(options)
     except ConfigError as error:
@@ -53,6 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return 0
+
+
+def _start_processes(arguments: Sequence[str], microbatches: int) -> None:
+    """Become torchrun with the processes that HSIVI_DEVICES asks for and that can share out a training's micro-batches.
+
+    Raises:
+        ConfigError: HSIVI_DEVICES is no number of processes.
+    """
+    devices = os.environ.get(overall.DEVICES, "1")
+    if not devices.isdecimal() or devices == "0":
+        raise ConfigError(f"{overall.DEVICES}: got {devices!r}, expected a whole number of at least 1; correct it")
+    processes = math.gcd(int(devices), microbatches)
+    if processes > 1 and "RANK" not in os.environ:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        os.execv(sys.executable, [sys.executable, *launcher, "-m", "hsivi", *arguments])
 
 
 @contextlib.contextmanager
@@ -144,6 +161,9 @@ def _add_place(command: argparse.ArgumentParser) -> None:
 def _dataset_stage(options: argparse.Namespace) -> None:
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
+    recipe = experiment.score_model.pretrain if experiment.score_model else None
+    if options.command == "pretrain" and recipe is not None:
+        _start_processes(options.arguments, recipe.microbatches)
     importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
 
 
@@ -166,7 +186,16 @@ def _cell_stage(options: argparse.Namespace) -> None:
         raise ConfigError(f"--nfe: got {options.nfe!r}, expected a whole number of at least 0; correct it")
     check_budget(experiment, options.method, int(options.nfe))
     cell = Cell(options.scale, options.experiment, options.dataset, options.method, int(options.nfe))
+    if options.command == "fit":
+        values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
+        _start_processes(options.arguments, int(values.get("microbatches", 1)))
     importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
+
+
+def _list(_: argparse.Namespace) -> None:
+    from hsivi.listing import lines
+
+    print("\n".join(lines()))
 
 
 def _new_baseline(options: argparse.Namespace) -> None:
@@ -217,67 +246,6 @@ def _report(options: argparse.Namespace) -> None:
         )
     script.render(options.scale, shown[0] if isinstance(script.EXPERIMENT, str) else shown)
 
-
-def _list(_: argparse.Namespace) -> None:
-    print("scales:", ", ".join(SCALES))
-    for name in experiment_files():
-        experiment = load_experiment(name, "quick")
-        print(f"experiment {name}: {experiment.title} ({experiment.source})")
-        print("  data sets:", ", ".join(experiment.data.datasets))
-        print("  metrics:", ", ".join(METRICS[experiment.data.kind]))
-        print("  rows:", ", ".join(rows(experiment)))
-    print("methods (files in baselines/):")
-    for name, path in method_files().items():
-        print(f"  {name:20s} {describe(path).title}: {describe(path).summary}")
-
-
-METRICS = {
-    "toy2d": (
-        "js_cell",
-        "js_cell_z",
-        "js_cell_raw",
-        "off_support",
-        "swd_ref",
-        "js_ite",
-        "kl_target_model_ite",
-        "kl_model_target_ite",
-        "jdist_ite",
-    ),
-    "mixture": (
-        "modes_found",
-        "mode_weight_tv",
-        "mode_weight_min",
-        "mode_weight_max",
-        "within_mode_sd",
-        "off_mode",
-        "js_cell",
-        "log_density_gap",
-        "elbo",
-        "elbo_k1000",
-    ),
-    "posterior": (
-        "covariance_frobenius",
-        "covariance_frobenius_hmc",
-        "mean_rmse",
-        "variance_ratio",
-        "elbo",
-        "elbo_k1000",
-    ),
-    "images": (
-        "fd_<set>_classifier@..., or with Inception fid_inception@...",
-        "kid_...",
-        "precision_...",
-        "recall_...",
-        "isc_inception@...",
-        "spread_given_prior",
-    ),
-    "digits": (
-        "fd_digits_classifier",
-        "kid_digits_classifier",
-        "precision_digits_classifier",
-        "recall_digits_classifier",
-    ),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

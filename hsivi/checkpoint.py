@@ -133,11 +133,15 @@ class Session:
             stored = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             known = stored["identity"] == self.identity
         except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
-            print(f"{self.label}: {self.checkpoint} is damaged; starting anew", file=sys.stderr)
+            self._say(f"{self.checkpoint} is damaged; starting anew")
             return
         if not known:
-            print(f"{self.label}: settings, code or data changed since the checkpoint; starting anew", file=sys.stderr)
+            self._say("settings, code or data changed since the checkpoint; starting anew")
             return
         trainer.load_state_dict(stored["state"])
         self.seconds = stored["seconds"]
-        print(f"{self.label}: continuing at iteration {trainer.iteration}", file=sys.stderr)
+        self._say(f"continuing at iteration {trainer.iteration}")
+
+    def _say(self, notice: str) -> None:
+        if parallel.is_first():
+            print(f"{self.label}: {notice}", file=sys.stderr)

@@ -22,13 +22,13 @@ EXCLUSIVE = {"time"}
 """Stages whose jobs run alone, on all cores."""
 
 
-RUN, SCOPE, CORES = "HSIVI_RUN", "HSIVI_RUN_SCOPE", "HSIVI_RUN_CORES"
+RUN, SCOPE, CORES, DEVICES = "HSIVI_RUN", "HSIVI_RUN_SCOPE", "HSIVI_RUN_CORES", "HSIVI_DEVICES"
 """Environment variables in which the Snakefile tells its jobs which run they belong to."""
 
 
-def announce(experiments: Iterable[str], scope: str, cores: int) -> None:
-    """Tell the jobs of this process which experiments are run in which scope, on how many cores."""
-    os.environ |= {RUN: " ".join(experiments), SCOPE: scope, CORES: str(cores)}
+def announce(experiments: Iterable[str], scope: str, cores: int, devices: str = "1") -> None:
+    """Tell the jobs of this process which experiments are run in which scope, on how many cores and devices."""
+    os.environ |= {RUN: " ".join(experiments), SCOPE: scope, CORES: str(cores), DEVICES: devices}
 
 
 def announced() -> tuple[list[str], str, int] | None:

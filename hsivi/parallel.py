@@ -1,5 +1,7 @@
 """Several processes that train one model, one a device: ``torchrun --nproc-per-node N -m hsivi fit ...``.
 
+The command line starts torchrun itself where the environment has HSIVI_DEVICES=N; ``make reproduce DEVICES=N`` sets it.
+
 A batch is cut into a fixed number of micro-batches, each with its own random numbers, and the processes share them
 out.  What is learned therefore does not depend on the number of processes, up to the order of summation.  Without
 torchrun there is one process, and nothing here does anything.

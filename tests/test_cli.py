@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsivi.__main__ import METRICS, main
+from hsivi.__main__ import main
+from hsivi.listing import METRICS
 from hsivi.arrays import save_arrays
 from hsivi.stages import reference
 

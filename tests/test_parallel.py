@@ -52,7 +52,7 @@ def tiny() -> Experiment:
 
 
 def session(folder: Path, rollout: str, made: str) -> Session:
-    return Session("test", folder / f"{made}-{rollout}.checkpoint", identity="test", interval=1e9)
+    return Session(f"test {made} {rollout}", folder / f"{made}-{rollout}.checkpoint", identity="test", interval=1e9)
 
 
 def continued(folder: Path, rollout: str, made: str, until: int) -> dict[str, Tensor]:
@@ -165,8 +165,8 @@ def test_the_first_of_two_processes_alone_writes(two):
     assert (first["first"], second["first"], first["status"], second["status"]) == (True, False, 0, 0)
     assert {"save", "save_file", "write_json"} == set(first["written"]) and second["written"] == []
     said = (two / "said.txt").read_text()
-    lines = [line for line in said.splitlines() if line.startswith(("fit moons", "pretrain moons", "test:"))]
-    assert lines and len(lines) == len(set(lines)), "progress is printed once"
+    lines = [line for line in said.splitlines() if line.startswith(("fit moons", "pretrain moons", "test by"))]
+    assert len(lines) == len(set(lines)) == 8, "two stages, and two trainings in two ways, one of which continues"
     assert not list((two / "results").rglob("*.checkpoint")) and not list((two / "results").rglob("*.partial"))
 
 
@@ -176,7 +176,7 @@ def test_micro_batches_that_cannot_be_shared_out_are_one_line(two):
     (two / FITTED).unlink(missing_ok=True)
     done = torchrun(two, "-m", "hsivi", *FIT)
     assert done.returncode != 0 and not (two / FITTED).exists()
-    said = {line for line in done.stderr.splitlines() if line.startswith("hsivi ")}
+    said = {line for line in done.stderr.splitlines() if line.startswith("hsivi fit:")}
     assert said == {
         "hsivi fit: microbatches: got 1 for 2 processes, expected a multiple; change the number of processes, or "
         "microbatches in the recipe"
@@ -210,14 +210,31 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     assert torch.equal(value, torch.ones(2))
 
 
-def test_progress_comes_from_the_first_process(monkeypatch, capsys):
-    """So do notices about a checkpoint: every process reads it."""
-    monkeypatch.setattr(parallel, "is_first", lambda: False)
-    Session("silent").train(mlps((3,)), 1)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(parallel, "is_first", lambda: True)
-    Session("loud").train(mlps((3,)), 1)
-    assert "loud: 1/1" in capsys.readouterr().err
+@pytest.mark.usefixtures("float64")
+def test_lines_come_from_the_first_process(monkeypatch, capsys, tmp_path):
+    """Progress, and what is said of a checkpoint: every process reads it."""
+
+    def said(name: str, first: bool) -> str:
+        monkeypatch.setattr(parallel, "is_first", lambda: first)
+        for identity, until in (("a", 1), ("a", 2), ("b", 1)):
+            Session(name, tmp_path / "some", identity).train(mlps((3,)), until)
+            (tmp_path / "some").write_bytes(b"" if identity == "b" else (tmp_path / "some").read_bytes())
+        Session(name, tmp_path / "some", "b").train(mlps((3,)), 1)
+        return capsys.readouterr().err
+
+    loud = said("loud", first=True)
+    assert [line.partition(",")[0] for line in loud.splitlines()] == [
+        "loud: 1/1",
+        "loud: continuing at iteration 1",
+        "loud: 2/2",
+        "loud: settings",
+        "loud: 1/1",
+        f"loud: {tmp_path / 'some'} is damaged; starting anew",
+        "loud: 1/1",
+    ]
+    Session("test", tmp_path / "some", "a").train(mlps((3,)), 1)
+    capsys.readouterr()
+    assert said("silent", first=False) == ""
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ rule fit:
         ),
         settings=lambda w: settings.of_fit(EXPERIMENTS[w.experiment], cell_of(w)),
     shell:
-        "{TRAIN} fit --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi fit --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --method {wildcards.label} --nfe {wildcards.nfe} --threads {threads} 2>&1 | tee {log}"
 
 

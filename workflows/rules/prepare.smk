@@ -34,7 +34,7 @@ rule pretrain:
         code=provenance.code_digest(provenance.stage_file("pretrain")),
         settings=lambda w: settings.of_score_model(EXPERIMENTS[w.experiment]),
     shell:
-        "{TRAIN} pretrain --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
+        "python -m hsivi pretrain --scale {params.scale} --experiment {wildcards.experiment} --dataset {wildcards.dataset}"
         " --threads {threads} 2>&1 | tee {log}"
 
 
