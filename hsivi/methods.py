@@ -5,6 +5,7 @@ Snakefile and the reports need no torch.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from hsivi.baseline_file import MethodInfo as MethodInfo
@@ -41,7 +42,14 @@ class Cell:
 
 def method_files() -> dict[str, Path]:
     """Return the baseline files by name."""
-    return {p.stem: p for p in sorted((ROOT / "baselines").glob("*.py")) if not p.stem.startswith("_")}
+    folder = ROOT / "baselines"
+    return dict(_listed(folder, folder.stat().st_mtime_ns))
+
+
+@cache
+def _listed(folder: Path, _: int) -> tuple[tuple[str, Path], ...]:
+    """List the files of a folder, again only when its time stamp says that one came or went: every cell asks."""
+    return tuple((p.stem, p) for p in sorted(folder.glob("*.py")) if not p.stem.startswith("_"))
 
 
 def check(experiment: Experiment) -> None:

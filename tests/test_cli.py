@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hsivi.__main__ import main
-from hsivi.listing import METRICS
 from hsivi.arrays import save_arrays
+from hsivi.listing import METRICS
 from hsivi.stages import reference
 
 PLACE = ["--scale", "smoke", "--experiment", "toy2d", "--dataset", "moons"]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsivi.noise import SampleNoise, standard_normal
+from hsivi.noise import BLOCK, FanNoise, SampleNoise, standard_normal
 from hsivi.rng import generator
 from tests.oracles import assert_mean
 
@@ -71,3 +71,26 @@ def test_type_follows_the_request_and_not_the_values():
     assert double.dtype == torch.float64
     assert double.shape == (70, 3)
     assert torch.equal(double.float(), SampleNoise(0, 0, 70, (3,)).prior())
+
+
+def fan(start: int, stop: int, members: int = 5) -> FanNoise:
+    return FanNoise(3, start, stop, (2,), members=members)
+
+
+def test_members_of_a_fan_share_the_start_and_nothing_else():
+    starts, steps = fan(0, 40).prior().view(8, 5, 2), fan(0, 40).step(1)
+    assert torch.equal(starts, noise(0, 8).prior()[:, None].expand(8, 5, 2))  # the starts of every other sampler
+    assert len(starts[:, 0].unique(dim=0)) == 8
+    assert torch.equal(steps, noise(0, 40).step(1)) and len(steps.unique(dim=0)) == 40
+
+
+@given(st.integers(0, 4 * BLOCK), st.integers(1, 60), st.integers(1, 9))
+def test_a_fan_may_be_cut_anywhere(start, length, members):
+    whole = noise(0, 4 * BLOCK + 60).prior()[torch.arange(start, start + length) // members]
+    assert torch.equal(fan(start, start + length, members).prior(), whole)
+
+
+def test_a_fan_of_one_is_any_other_noise():
+    assert torch.equal(fan(3, 300, members=1).prior(), noise(3, 300).prior())
+    double = FanNoise(3, 1, 7, (2,), dtype=torch.float64, members=3).prior()
+    assert double.dtype == torch.float64 and double.shape == (6, 2)

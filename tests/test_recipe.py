@@ -1,18 +1,18 @@
-"""Recipes of sequential training: what is refused, in words, and what is not."""
+"""Recipes of all trainings: what is refused, in words, and what is not."""
 
 import pytest
 from pydantic import ValidationError
 
-from hsivi.recipe import SequentialRecipe
+from hsivi.recipe import Frozen, PretrainRecipe, Recipe, SequentialRecipe
 
 COMMON = {"hidden": (4,), "iterations": 3, "batch": 4, "learning_rate": 1e-3}
 LB = {**COMMON, "objective": "lb"}
 SM = {**COMMON, "objective": "sm", "critic_hidden": (4,), "critic_learning_rate": 1e-3}
 
 
-def refusal(values: dict) -> str:
+def refusal(values: dict, kind: type[Frozen] = SequentialRecipe) -> str:
     with pytest.raises(ValidationError) as caught:
-        SequentialRecipe(**values)
+        kind(**values)
     (error,) = caught.value.errors()
     return ".".join(map(str, error["loc"])) + ": " + error["msg"]
 
@@ -86,3 +86,39 @@ def test_what_makes_sense_is_accepted(values):
 def test_a_recipe_does_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         SequentialRecipe(**LB).batch = 7
+
+
+PRETRAIN = {"iterations": 3, "batch": 12, "learning_rate": 1e-3}
+JOINT = {**PRETRAIN, "critic_batch": 8, "critic_updates": 2, "critic_learning_rate": 1e-3, "eta": 1.0}
+
+
+@pytest.mark.parametrize(("kind", "values"), [(PretrainRecipe, PRETRAIN), (Recipe, JOINT)], ids=["pretrain", "joint"])
+def test_a_decay_ends_where_it_can(kind, values):
+    words = refusal({**values, "schedule": "exponential"}, kind)
+    assert "final_rate: got 0 with schedule 'exponential', expected a positive number; give one" in words
+    words = refusal({**values, "final_rate": 0.1}, kind)
+    assert "final_rate: got one with schedule 'constant', expected none; remove it" in words
+    kind(**values, schedule="exponential", final_rate=0.1, warm_up=5)
+    kind(**values, schedule="cosine", final_rate=0.1)
+
+
+def test_micro_batches_are_whole():
+    assert "batch: got 12 with microbatches 8, expected a multiple" in refusal({**JOINT, "microbatches": 8}, Recipe)
+    words = refusal({**JOINT, "microbatches": 3}, Recipe)
+    assert "critic_batch: got 8 with microbatches 3, expected a multiple" in words
+    Recipe(**JOINT, microbatches=4)
+    words = refusal({**PRETRAIN, "microbatches": 4, "samples_per_time": 4}, PretrainRecipe)
+    assert "batch: got 12 with microbatches 4, expected a multiple" in words  # of three times, which are not cut
+    PretrainRecipe(**PRETRAIN, microbatches=3, samples_per_time=4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("final_rate", 1.0), ("final_rate", -0.1), ("warm_up", -1), ("schedule", "linear"), ("precision", "float16"),
+        ("microbatches", 0), ("clip_norm", 0.0), ("ema", 1.0), ("variance", "full"), ("variance_learning_rate", 0.0),
+        ("start_from", 0), ("critic_warmup", -1), ("rollout", "both"),
+    ],
+)  # fmt: skip
+def test_a_value_of_joint_training_out_of_range_is_refused_by_name(key, value):
+    assert refusal({**JOINT, key: value}, Recipe).startswith(key)

@@ -7,8 +7,8 @@ from functools import cache
 import pytest
 import torch
 
-from hsivi.score_model_config import TIME_GRIDS
 from hsivi.schedule import CosineSchedule, LinearBetaSchedule, QuadraticSchedule, half_log_snr
+from hsivi.score_model_config import TIME_GRIDS
 from hsivi.time_grid import fast_orders, grids, time_grid
 
 TOY = QuadraticSchedule()

@@ -502,7 +502,7 @@ def test_a_training_in_channels_last_learns_what_others_learn():
 
 @pytest.mark.slow
 def test_a_compiled_network_computes_the_same(monkeypatch):
-    """The tracer is put to the test; the code generator behind it is torch's, takes minutes and wants a C++ compiler."""
+    """Of the compiler the tracer alone is used: its code generator takes minutes and wants a C++ compiler."""
     compiled = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend="eager", fullgraph=True))
     network = ScoreMLP((0,), 2, 8, 8)
