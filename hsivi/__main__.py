@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", help="name of the file, for example ddim")
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
-    for command in (collect, report):
+    keep = add("publish", "copy records, notes, tables and figures of a finished run to results/reference", _publish)
+    for command in (collect, report, keep):
         command.add_argument("--scale", required=True, help=", ".join(SCALES))
         command.add_argument("--scope", default="core", help=", ".join(SCOPES))
         command.add_argument("--experiments", required=True, nargs="+", help="names of experiments")
@@ -226,6 +227,13 @@ def _collect(options: argparse.Namespace) -> None:
     from hsivi.stages.collect import run
 
     run([load_experiment(name, options.scale, options.scope) for name in options.experiments])
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from hsivi.publish import publish
+
+    for name in options.experiments:
+        print(f"wrote {publish(load_experiment(name, options.scale, options.scope))}")
 
 
 def _report(options: argparse.Namespace) -> None:

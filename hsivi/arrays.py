@@ -17,7 +17,7 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mappin
     """Write arrays, and metadata that JSON can hold, atomically as one safetensors file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # keeps single numbers
     save_file(contiguous, partial, metadata={"json": json.dumps(metadata or {})})
     partial.replace(path)
 
