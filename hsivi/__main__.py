@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
         return 2
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("HSIVI_TRACEBACK"):
             raise
-        print(f"hsivi {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"hsivi {options.command}: {_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hsivi {options.command}: stopped; the same command goes on where it was", file=sys.stderr)
@@ -55,6 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return 0
+
+
+def _words(error: Exception) -> str:
+    """Return an error in one line, with a remedy where it is a lack of memory."""
+    said = " ".join(str(error).split())
+    # By name, since torch is not loaded here; on a processor it is a plain RuntimeError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
+        return (
+            f"memory: got too little ({said[:120] or 'none left'}), expected enough for this step; raise microbatches or "
+            f"lower the batch in the recipe, or use a larger machine; what is finished stays"
+        )
+    return said
 
 
 def _start_processes(arguments: Sequence[str], microbatches: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hsivi.__main__ import main
 from hsivi.arrays import save_arrays
@@ -101,3 +102,22 @@ def test_threads_of_a_reference_are_workers(monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert main(["reference", *PLACE, "--threads", "2"]) == 0
     assert seen == {"workers": 2, "threads": "1"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_too_little_memory_is_one_line_with_a_remedy(error, monkeypatch, capsys) -> None:
+    def fail(*_) -> None:
+        raise error
+
+    monkeypatch.setattr("hsivi.stages.data.run", fail)
+    assert main(["data", *PLACE]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "got too little" in said and "microbatches" in said and "what is finished stays" in said
