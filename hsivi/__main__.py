@@ -63,8 +63,8 @@ def _words(error: Exception) -> str:
     # By name, since torch is not loaded here; on a processor it is a plain RuntimeError.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
         return (
-            f"memory: got too little ({said[:120] or 'none left'}), expected enough for this step; raise microbatches or "
-            f"lower the batch in the recipe, or use a larger machine; what is finished stays"
+            f"memory: got too little ({said[:120] or 'none left'}), expected enough for this step; raise "
+            f"microbatches or lower the batch in the recipe, or use a larger machine; what is finished stays"
         )
     return said
 

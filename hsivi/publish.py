@@ -1,7 +1,8 @@
 """Reference results: what is small of a finished run, kept in the checkout.  No torch here.
 
 ``results/reference/<scale>/`` has the layout of ``results/<scale>/`` but holds records, timings and notes only, with
-the tables and PNG figures of each experiment beside them.  Samples and networks are remade by the commands in the records.
+the tables and PNG figures of each experiment beside them.  Samples and networks are
+made again by the commands in the records.
 """
 
 import shutil

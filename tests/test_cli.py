@@ -104,14 +104,14 @@ def test_threads_of_a_reference_are_workers(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == {"workers": 2, "threads": "1"}
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
-    ],
-)
+SHORTAGES = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory."),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
 def test_too_little_memory_is_one_line_with_a_remedy(error, monkeypatch, capsys) -> None:
     def fail(*_) -> None:
         raise error
