@@ -51,7 +51,7 @@ def blocks(experiment: Experiment, made: Sequence[Record]) -> list[Block]:
     """Return the blocks of a table of samplers: Frechet distance, kernel distance, and the spread given x_T."""
     (dataset,) = experiment.data.datasets
     found = [full_name(made, metric) or metric for metric in (frechet(experiment), kid(experiment))]
-    what = facts(experiment)
+    what = [fact.partition(",")[0] for fact in facts(experiment)]  # the page says in full where images come from
     shown = [Block(", ".join([metric, *what]), dataset, metric) for metric in found]
     return [*shown, Block(SPREAD, dataset, SPREAD, best="none")]
 

@@ -176,11 +176,13 @@ def test_the_first_of_two_processes_alone_writes(two):
 @pytest.mark.slow
 def test_micro_batches_that_cannot_be_shared_out_are_one_line(two):
     assert [json.loads((two / f"process{rank}.json").read_text())["refused"] for rank in (0, 1)] == [[1, False]] * 2
-    said = [line for line in (two / "said.txt").read_text().splitlines() if line.startswith("hsivi fit:")]
-    assert said == 2 * [
+    said = (two / "said.txt").read_text()
+    message = (
         "hsivi fit: microbatches: got 1 for 2 processes, expected a multiple; change the number of processes, or "
         "microbatches in the recipe"
-    ]
+    )
+    # Two processes write at once, so that one's line may end where the other's does.
+    assert said.count(message) == said.count("hsivi fit:") == 2 and "Traceback" not in said
 
 
 def test_shares_are_a_partition(monkeypatch):

@@ -432,9 +432,7 @@ def test_tables_of_samplers_name_the_protocol(folder):
     write_all(shown)
     render("table_samplers_fashion_mnist", shown)
     table = read("table_samplers_fashion_mnist").set_index(["metric", "sampler"])
-    heading = (
-        f"fd_fashion_mnist_classifier@{protocol(shown).fingerprint}, 16x16, area-averaged from 28x28 padded to 32x32"
-    )
+    heading = f"fd_fashion_mnist_classifier@{protocol(shown).fingerprint}, 16x16"
     assert list(table.index.unique("metric"))[0::2] == [heading, "spread_given_prior"]
     assert table.loc[(heading, "DDIM"), "NFE 5"].startswith(f"{mean(shown, 'ddim', 5):.4f} ± ")
     assert table.loc[("spread_given_prior", "DDIM"), "NFE 5"] == "0.0000"

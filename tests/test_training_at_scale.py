@@ -664,6 +664,13 @@ def test_one_training_serves_all_seeds(folder, monkeypatch):
     assert record.trainings == 1 and {m.seed for m in record.measurements} == {6, 7, 8}
 
 
+def test_the_score_model_of_a_cell_drops_nothing(folder):
+    """A network with dropout is random unless it is told that it is not in training; its copies do as it does."""
+    given = cell_stage.open_cell(tiny(), OURS).problem
+    for network in (given.network.network, given.copies(2).network):
+        assert not any(module.training for module in network.modules())
+
+
 def test_records_count_trainings(folder):
     by_itself = Cell("smoke", "toy2d", "moons", "ddim", 5)
     sample.run(tiny(seeds=(6, 7)), by_itself)
