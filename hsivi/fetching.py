@@ -115,12 +115,33 @@ class Packages:
         unpacked.mkdir(parents=True)
         if isinstance(source, Npm):
             _run(["npm", "pack", "--ignore-scripts", "--silent", source.npm], folder)
-            with tarfile.open(_only(folder, "*.tgz")) as archive:
-                archive.extractall(unpacked, filter="data")
+            unpack(_only(folder, "*.tgz"), unpacked)
         else:
             _run(["apt-get", "download", source.debian], folder)
             _run(["dpkg-deb", "-x", str(_only(folder, "*.deb")), str(unpacked)], folder)
         return unpacked
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack the plain files of a tar archive into a folder.
+
+    It is what tarfile's ``filter="data"`` does, which Python has since 3.11.4 only.
+
+    Raises:
+        tarfile.TarError: the archive is damaged, or a member would lie outside the folder.
+    """
+    base = folder.resolve()
+    with tarfile.open(path) as archive:
+        for member in archive:
+            source = archive.extractfile(member) if member.isfile() else None
+            if source is None:
+                continue
+            target = (base / member.name).resolve()
+            if not target.is_relative_to(base):
+                raise tarfile.ExtractError(f"{member.name!r} would be unpacked outside the folder")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
 
 
 def _only(folder: Path, pattern: str) -> Path:

@@ -21,6 +21,7 @@ from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from hsivi.checkpoint import Progress
 from hsivi.config import ConfigError
+from hsivi.fetching import unpack
 
 Files = Mapping[str, Path]
 Pixels = NDArray[np.uint8]
@@ -137,8 +138,7 @@ class _VerifiedCIFAR10(CIFAR10):  # type: ignore[misc]
 def _cifar10(files: Files) -> Iterator[Batch]:
     path = files["cifar-10-python.tar.gz"]
     with tempfile.TemporaryDirectory() as folder, _intact(path, "CIFAR-10's batches in a tar.gz archive"):
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+        unpack(path, Path(folder))
         parts: tuple[Part, ...] = ("train", "held_out")
         for part in parts:
             loaded = _VerifiedCIFAR10(folder, train=part == "train")
