@@ -18,7 +18,7 @@ reproduce: environment
 	@echo "Done. Open $(CURDIR)/reports/$(SCALE)/index.html"
 
 test: environment check
-	@pytest -n 2 --dist loadgroup
+	@pytest -n 2 --dist loadfile  # a file stays on one worker, so that its long runs are made once
 
 check: environment
 	@ruff check .

@@ -25,7 +25,6 @@ from hsivi.sampler import draw, load_baseline, make_config
 if TYPE_CHECKING:
     from tests.test_workflow import Checkout
 
-pytestmark = pytest.mark.xdist_group("contributing")
 TUTORIAL = (ROOT / "CONTRIBUTING.md").read_text().partition("## Add a baseline")[2].partition("\n## ")[0]
 (COMMANDS, *_) = re.findall(r"```\n(.*?)```", TUTORIAL, re.DOTALL)
 COMMANDS = [line.partition("#")[0].strip() for line in COMMANDS.splitlines()]

@@ -23,7 +23,7 @@ from hsivi.reporting import selected
 from reports._tables import latex
 from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
 
-pytestmark = [pytest.mark.xdist_group("workflow"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 COPIED = ("hsivi", "baselines", "reports", "workflows", "profiles", "claims", "Snakefile", "environment.yml")
 
 
