@@ -16,7 +16,8 @@ SCALE = config.get("scale", "quick")
 SCOPE = config.get("scope", "core")
 
 try:
-    asked = str(config.get("experiments", "")).replace(",", " ").split()
+    # Snakemake hands on "experiments=" as None.
+    asked = str(config.get("experiments") or "").replace(",", " ").split()
     NAMES = asked or default_experiments(SCALE)
     DEVICES = str(config.get("devices", 1))
     if not DEVICES.isdecimal() or DEVICES == "0":
