@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from hsivi import new_baseline, overall
+from hsivi import inspecting, new_baseline, overall
 from hsivi.config import SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _limit_threads(_threads(options))
         options.arguments = list(sys.argv[1:] if arguments is None else arguments)
         with _processes():
-            options.run(options)
+            status: int | None = options.run(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
         return 2
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
-    return 0
+    return status or 0
 
 
 def _words(error: Exception) -> str:
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", help="name of the file, for example ddim")
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
+    inspecting.add_commands(add)
     keep = add("publish", "copy records, notes, tables and figures of a finished run to results/reference", _publish)
     for command in (collect, report, keep):
         command.add_argument("--scale", required=True, help=", ".join(SCALES))
