@@ -181,7 +181,7 @@ def lines(table: pd.DataFrame) -> list[str]:
 
 
 def _line(row: dict[Any, Any]) -> str:
-    return f"{'/'.join(str(row[name]) for name in KEY)}  " + "  ".join(_words(row))
+    return "  ".join(["/".join(str(row[name]) for name in KEY), *_words(row)])
 
 
 def _words(row: dict[Any, Any]) -> Iterator[str]:

@@ -137,9 +137,14 @@ def code_now(path: Path) -> str:
     return provenance.code_digest(provenance.stage_file("sample"), provenance.stage_file("measure"), path)
 
 
+@cache
+def _experiment(name: str, scale: str) -> Experiment:
+    return load_experiment(name, scale)
+
+
 def outdated(record: Record, cell: Cell) -> list[str]:
     """Return which of code and settings of a record are not those of the checkout; errors as `methods.info`."""
-    experiment = load_experiment(cell.experiment, cell.scale)
+    experiment = _experiment(cell.experiment, cell.scale)
     now = {
         "code": code_now(methods.info(experiment, cell.label).path),
         "settings": settings.of_sample(experiment, cell),
