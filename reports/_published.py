@@ -133,6 +133,7 @@ class Numbers(Frozen):
         where: the lines of claims/claims.csv.
         what: what the numbers are, for people.
         decimals: with how many they are printed.
+        experiment: which experiment of ours they are about, for filters, where they are not compared.
         compare: what they are compared with.
         never: why they are compared with nothing.
     """
@@ -140,6 +141,7 @@ class Numbers(Frozen):
     where: Selection
     what: Text
     decimals: Annotated[int, Field(ge=0, le=6)]
+    experiment: str | None = None
     compare: Comparable | None = None
     never: Text | None = None
 
