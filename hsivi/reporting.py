@@ -4,8 +4,9 @@ Each script makes one table, figure or page.  It declares literal constants: ``E
 (None for a script that shows all; a tuple for one that shows those of several that are run), ``OUTPUTS``, the files it
 writes below reports/<scale>/, and, where they apply, ``INPUTS``, further files of the checkout that it reads,
 ``SCOPE = "full"`` for a script that shows nothing in scope core, ``TIMING = True`` for one that shows how long sampling
-takes and reads nothing else, and ``PAGE = True`` for a page that shows what all other scripts made.  It offers a
-function ``render(scale, experiment)``, or ``render(scale, experiments)`` where it shows all or several.
+takes and reads nothing else (where it shows all experiments: reads that too), and ``PAGE = True`` for a page that shows
+what all other scripts made.  It offers a function ``render(scale, experiment)``, or ``render(scale, experiments)``
+where it shows all or several.
 """
 
 import ast
@@ -29,7 +30,8 @@ class Report:
         scope: the smallest scope in which it shows something.
         files: what it writes, below reports/<scale>/.
         page: whether it shows the output of all other scripts.
-        timing: whether it reads the timings of its experiments instead of their records and samples.
+        timing: whether it reads the timings of its experiments, instead of their records and samples where it does not
+            show all experiments.
         reads: further files of the checkout that it reads.
         docstring: what it shows, for people; the first line is a title.
     """
@@ -59,7 +61,9 @@ class Report:
             made = [path for other in others if not other.page for path in other.outputs(scale)]
             return [layout.metrics_table(scale), *made, *further]
         if self.experiments is None:
-            return [layout.metrics_table(scale), *further]
+            timed = experiments.values() if self.timing else ()
+            timings = [layout.CellFiles(cell).timing for e in timed for cell in methods.timed_cells(e)]
+            return [layout.metrics_table(scale), *timings, *further]
         shown = [experiments[name] for name in self.shown(experiments)]
         if self.timing:
             return [layout.CellFiles(cell).timing for e in shown for cell in methods.timed_cells(e)] + further
