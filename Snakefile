@@ -46,7 +46,7 @@ except ConfigError as error:
 # The number of devices is no parameter of a rule: what is learned does not depend on it.
 overall.announce(NAMES, SCOPE, workflow.cores or 1, DEVICES)
 
-LOGS = f"results/{SCALE}/.logs"
+LOGS = layout.logs(SCALE)
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")
 CELL = layout.CellFiles(
     methods.Cell(SCALE, "{experiment}", "{dataset}", "{label}", "{nfe}")
