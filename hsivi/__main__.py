@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from hsivi import new_baseline, overall
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
@@ -122,11 +123,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", help="name of the file, for example ddim")
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
-    keep = add("publish", "copy records, notes, tables and figures of a finished run to results/reference", _publish)
-    for command in (collect, report, keep):
+    keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
+    keep.add_argument("--manifest", action="store_true", help="only list what is published in manifest.json again")
+    draw = add("figures", "render tables, figures and page from published results, without training", _figures)
+    draw.add_argument("--from", dest="results", help="folder of published results (default results/reference)")
+    draw.add_argument("--to", dest="reports", default="reports/reference", help="where they go (default %(default)s)")
+    for command in (collect, report, keep, draw):
+        all_named = command in (collect, report)
         command.add_argument("--scale", required=True, help=", ".join(SCALES))
         command.add_argument("--scope", default="core", help=", ".join(SCOPES))
-        command.add_argument("--experiments", required=True, nargs="+", help="names of experiments")
+        command.add_argument("--experiments", required=all_named, nargs="+", default=[], help="names of experiments")
     return parser
 
 
@@ -242,29 +248,39 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from hsivi.publish import publish
+    from hsivi import manifest
+    from hsivi.publish import REFERENCE, publish
 
-    for name in options.experiments:
-        print(f"wrote {publish(load_experiment(name, options.scale, options.scope))}")
+    if options.manifest:
+        folder = REFERENCE / options.scale
+        check_choice("scale in results/reference", options.scale, tuple(p.name for p in REFERENCE.glob("*/")))
+        print(f"wrote {manifest.write(folder)}")
+        return
+    if not options.experiments:
+        raise ConfigError("--experiments: got none, expected names of finished experiments; name them")
+    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
+    for path in publish(experiments):
+        print(f"wrote {path}")
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from hsivi.figures import draw_published
+
+    results = Path(options.results) if options.results else ROOT / "results" / "reference"
+    if results.is_absolute() and results.is_relative_to(Path.cwd()):
+        results = results.relative_to(Path.cwd())  # the page names files of results
+    for line in draw_published(options.scale, options.scope, options.experiments, results, Path(options.reports)):
+        print(line, flush=True)
 
 
 def _report(options: argparse.Namespace) -> None:
-    scripts = {p.stem: p for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")}
-    check_choice("report", options.name, scripts)
-    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
-    script = importlib.import_module(f"reports.{options.name}")
-    if script.EXPERIMENT is None:
-        script.render(options.scale, experiments)
-        return
-    named = {e.name: e for e in experiments}
-    wanted = (script.EXPERIMENT,) if isinstance(script.EXPERIMENT, str) else script.EXPERIMENT
-    shown = [named[name] for name in wanted if name in named]
-    if not shown:
-        raise ConfigError(
-            f"--experiments for {options.name}: got {', '.join(map(repr, named))}, expected "
-            f"{' or '.join(map(repr, wanted))}; name one of those"
-        )
-    script.render(options.scale, shown[0] if isinstance(script.EXPERIMENT, str) else shown)
+    from hsivi.rendering import render
+
+    render(
+        options.name,
+        options.scale,
+        [load_experiment(name, options.scale, options.scope) for name in options.experiments],
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""Rendering reports: one script, or all of a page in parallel processes.  No torch here."""
+
+import importlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+from hsivi import reporting
+from hsivi.config import ConfigError, check_choice
+from hsivi.experiment import Experiment
+
+Result = TypeVar("Result")
+
+
+def render(name: str, scale: str, experiments: Sequence[Experiment]) -> None:
+    """Render one table, figure or page.
+
+    Arguments:
+        name: of the script in reports/.
+        scale: scale of the results.
+        experiments: those that are run; a script takes what it shows.
+
+    Raises:
+        ConfigError: there is no such script, it shows none of the experiments, or a result that it reads is missing.
+    """
+    check_choice("report", name, tuple(report.name for report in reporting.reports()))
+    script = importlib.import_module(f"reports.{name}")
+    shown: Experiment | Sequence[Experiment] = experiments
+    if script.EXPERIMENT is not None:
+        named = {experiment.name: experiment for experiment in experiments}
+        wanted = (script.EXPERIMENT,) if isinstance(script.EXPERIMENT, str) else script.EXPERIMENT
+        found = [named[other] for other in wanted if other in named]
+        if not found:
+            raise ConfigError(
+                f"--experiments for {name}: got {', '.join(map(repr, named))}, expected "
+                f"{' or '.join(map(repr, wanted))}; name one of those"
+            )
+        shown = found[0] if isinstance(script.EXPERIMENT, str) else found
+    if hasattr(script, "render"):
+        script.render(scale, shown)
+    else:
+        script.table(scale, shown).write(scale, name)
+
+
+def in_parallel(work: Callable[[str], Result], names: Sequence[str]) -> Iterator[Result]:
+    """Yield what ``work`` returns for each name, in their order, made by as many processes as there are cores.
+
+    Processes start afresh: each takes the environment over and loads what draws figures once.  Where there is one core
+    or little to do, all happens here.
+    """
+    workers = min(_cores(), len(names) // 2)
+    if workers < 2:
+        yield from map(work, names)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, names)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
