@@ -70,7 +70,7 @@ rule all:
         [layout.CellFiles(cell).record for cell in CELLS],
         [layout.CellFiles(cell).timing for cell in TIMED],
         layout.metrics_table(SCALE),
-        [path for report in REPORTS for path in report.outputs(SCALE)],
+        [path for script in REPORTS for path in script.outputs(SCALE)],
 
 
 include: "workflows/rules/common.smk"

@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "hsivi", "baselines", "reports"):
+            raise
+        print(f"hsivi {options.command}: {_what_to_install(options.command, package)}", file=sys.stderr)
+        return 2
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("HSIVI_TRACEBACK"):
             raise
@@ -56,6 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return 0
+
+
+def _what_to_install(command: str, package: str) -> str:
+    """Return in one line which extra of pyproject.toml a command needs."""
+    trains = command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
+    extra = "run" if trains else "figures"
+    return (
+        f"packages: got no {package!r}, expected the extra {extra!r} of this project; run pip install -c constraints.txt "
+        f"-e '.[{extra}]'" + (", or make environment" if trains else "")
+    )
 
 
 def _words(error: Exception) -> str:

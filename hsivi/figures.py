@@ -5,7 +5,7 @@ that says so.  A figure whose arrays are not published is shown as it was publis
 """
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,8 +36,8 @@ def draw_published(scale: str, scope: str, names: Sequence[str], results: Path, 
     known = published_experiments(scale, results)
     if not known:
         raise ConfigError(
-            f"{results}: got no results of scale {scale}, expected those that 'hsivi publish' wrote; name another folder "
-            f"with --from, or another scale"
+            f"{results}: got no results of scale {scale}, expected those that 'hsivi publish' wrote; name another "
+            f"folder with --from, or another scale"
         )
     for name in names:
         check_choice(f"experiment in {results / scale}", name, known)
@@ -70,10 +70,8 @@ def as_published(experiment: Experiment) -> tuple[Experiment, list[str]]:
     changes["seeds"] = tuple(sorted(seeds)) or experiment.seeds
     found = experiment.model_copy(update=changes)
     shown = set(methods.cells(found))
-    rows = dict.fromkeys(f"{cell.dataset}/{cell.label}/nfe{cell.nfe}" for cell in cells if cell not in shown)
-    return found, [
-        f"{experiment.name}: {len(rows)} cells are not published and left out: {_words(rows)}"
-    ] if rows else []
+    lost = [f"{cell.dataset}/{cell.label}/nfe{cell.nfe}" for cell in cells if cell not in shown]
+    return found, [f"{experiment.name}: {len(lost)} cells not published, left out: {_words(lost)}"] if lost else []
 
 
 def _rows(experiment: Experiment, there: set[Cell], datasets: tuple[str, ...]) -> dict[str, Method]:
@@ -98,9 +96,8 @@ def _rows(experiment: Experiment, there: set[Cell], datasets: tuple[str, ...]) -
     return changed
 
 
-def _words(cells: Iterable[str], most: int = 4) -> str:
-    every = list(cells)
-    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+def _words(cells: Sequence[str], most: int = 4) -> str:
+    return ", ".join(cells[:most]) + (f" and {len(cells) - most} more" if len(cells) > most else "")
 
 
 def _all(scale: str, experiments: Sequence[Experiment]) -> Iterator[str]:
