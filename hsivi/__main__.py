@@ -69,8 +69,8 @@ def _what_to_install(command: str, package: str) -> str:
     trains = command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
     extra = "run" if trains else "figures"
     return (
-        f"packages: got no {package!r}, expected the extra {extra!r} of this project; run pip install -c constraints.txt "
-        f"-e '.[{extra}]'" + (", or make environment" if trains else "")
+        f"packages: got no {package!r}, expected the extra {extra!r} of this project; run "
+        f"pip install -c constraints.txt -e '.[{extra}]'" + (", or make environment" if trains else "")
     )
 
 

@@ -154,7 +154,8 @@ def box(shape: tuple[int, ...], key: Any) -> tuple[int, ...]:
     whole, and so are all axes where the index is not such a list.
     """
     keys = key if isinstance(key, tuple) else (key,)
-    if len(keys) > len(shape) or not all(isinstance(k, int | np.integer | slice) for k in keys):
+    understood = all(isinstance(k, int | np.integer | slice) and not isinstance(k, bool) for k in keys)
+    if len(keys) > len(shape) or not understood:
         return shape
     ends = [_end(size, k) for size, k in zip(shape, keys, strict=False)]
     return (*ends, *shape[len(keys) :])
