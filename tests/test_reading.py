@@ -50,9 +50,8 @@ def test_the_box_of_an_index(key: Any, expected: tuple[int, ...]) -> None:
     assert box(SHAPE, key) == expected
 
 
-SLICES = st.builds(
-    slice, *(st.none() | st.integers(-9, 9) for _ in range(2)), st.none() | st.sampled_from([-2, -1, 1, 3])
-)
+PLACE = st.none() | st.integers(-9, 9)
+SLICES = st.builds(slice, PLACE, PLACE, st.none() | st.sampled_from([-2, -1, 1, 3]))
 
 
 @given(st.tuples(*(SLICES | st.integers(-n, n - 1) for n in SHAPE)), st.integers(0, 4))
@@ -131,6 +130,5 @@ def test_a_reduced_file_holds_what_was_looked_at_and_nothing_else(path: Path, tm
         "derived": ["median"],
     }
     # The same code reads the same number from the reduced file, although what it is computed from is gone.
-    np.testing.assert_array_equal(
-        read_arrays(tmp_path / "cut.safetensors").derived("median", median), median({"y": -VALUES})
-    )
+    again = read_arrays(tmp_path / "cut.safetensors").derived("median", median)
+    np.testing.assert_array_equal(again, median({"y": -VALUES}))
