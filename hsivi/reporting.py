@@ -12,6 +12,7 @@ experiment)``, which writes them.  Where a script shows all experiments or sever
 """
 
 import ast
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,17 @@ class Report:
     timing: bool
     reads: tuple[str, ...]
     docstring: str
+
+    @property
+    def title(self) -> str:
+        """The first line of the docstring."""
+        return self.docstring.partition("\n")[0]
+
+    @property
+    def rst(self) -> str:
+        """The docstring as reStructuredText, in which none of its characters means anything."""
+        title, _, text = re.sub(r"([\\*`|_])", r"\\\1", self.docstring).partition("\n")
+        return f"**{title}**\n\n{text.strip()}"
 
     def shown(self, run: Container[str]) -> list[str]:
         """Return which experiments of a run it shows, where it does not show all, in the script's order."""

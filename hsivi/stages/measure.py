@@ -96,5 +96,5 @@ def _digests(experiment: Experiment, cell: Cell, info: MethodInfo) -> dict[str, 
     return {
         "settings": settings.of_sample(experiment, cell),
         "code": code,
-        **{str(path): provenance.file_digest(path) for path in inputs},
+        **{layout.input_name(path): provenance.file_digest(path) for path in inputs},
     }
