@@ -26,7 +26,7 @@ def about(values: np.ndarray, low: float, high: float) -> Evidence:
     return evidence(values - low, values - high)
 
 
-# ----------------------------------------------------------------------------------------------- against other libraries
+# ---------------------------------------------------------------------------------------------- against other libraries
 @given(st.lists(st.floats(-5, 5), min_size=3, max_size=8, unique=True), st.floats(-3, 3), st.floats(0.1, 4))
 def test_two_one_sided_tests_agree_with_statsmodels(values, centre, half):
     x = np.array(values)
@@ -98,7 +98,7 @@ def test_one_value_has_no_interval():
     assert interval(np.array([1.0])) is None
 
 
-# --------------------------------------------------------------------------------------------------------- error rates
+# ---------------------------------------------------------------------------------------------------------- error rates
 @pytest.mark.parametrize("n", [3, 5, 10])
 @pytest.mark.parametrize("edge", [-1, 1])
 def test_a_number_outside_the_margin_is_rarely_called_reproduced(n, edge):
