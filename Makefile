@@ -1,5 +1,6 @@
 # make reproduce   everything from nothing to reports/<scale>/index.html
 # make test        every check that CI runs
+# make docs        the documentation site, in build/site
 SCALE ?= quick
 SCOPE ?= core
 EXPERIMENTS ?=
@@ -11,7 +12,7 @@ STAMP := .venv/installed
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test check environment clean
+.PHONY: reproduce test check docs environment clean
 
 reproduce: environment
 	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
@@ -26,6 +27,10 @@ check: environment
 	@mypy
 	@snakefmt --check Snakefile workflows/rules
 	@python -m tests.lint_workflow
+
+docs: environment
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet
+	@echo "Done. Open $(CURDIR)/build/site/index.html"
 
 environment: $(STAMP)
 

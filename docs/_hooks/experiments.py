@@ -21,7 +21,7 @@ def overview() -> str:
     """Return one line for every experiment."""
     lines = ["| experiment | what | data sets | in the paper | runs |", "| --- | --- | --- | --- | --- |"]
     for name in experiment_files():
-        found = _load(name, "quick")
+        found = load(name, "quick")
         when = "by default" if found.by_default else "when named"
         sets = ", ".join(found.data.datasets)
         lines.append(f"| [`{name}`](#{name}) | {found.title} | {sets} | {found.source} | {when} |")
@@ -30,7 +30,7 @@ def overview() -> str:
 
 def budgets(name: str) -> str:
     """Return the tables of one experiment: budgets by scale, trainings, rows."""
-    at = [_load(name, scale) for scale in SCALES]
+    at = [load(name, scale) for scale in SCALES]
     parts = [_by_scale("", _facts(at)), _trainings(at), _details("All rows of the comparison", _rows(name))]
     return "\n\n".join(part for part in parts if part)
 
@@ -52,7 +52,8 @@ def grids() -> str:
 
 
 @cache
-def _load(name: str, scale: str, scope: str = "full") -> Experiment:
+def load(name: str, scale: str, scope: str = "full") -> Experiment:
+    """Read one experiment, once."""
     return load_experiment(name, scale, scope)
 
 
@@ -67,7 +68,7 @@ def _facts(at: list[Experiment]) -> dict[str, list[str]]:
         "further in scope full": lambda e: _list(e.full_nfe),
         "score model": _score_model,
         "pre-training": _pretraining,
-        "cells, scope core": lambda e: str(len(cells(_load(e.name, e.scale, "core")))),
+        "cells, scope core": lambda e: str(len(cells(load(e.name, e.scale, "core")))),
         "cells, scope full": lambda e: str(len(cells(e))),
     }
     settings = dict.fromkeys(key for e in at for key in e.data.model_dump() if key not in SHARED)
@@ -125,7 +126,7 @@ def _spent(experiment: Experiment, cell: Cell) -> str | None:
 def _rows(name: str) -> str:
     lines = ["| row | title | scope | evaluations | time grid | settings |", "| --- | --- | --- | --- | --- | --- |"]
     for label, scales in _labels(name).items():
-        found = _load(name, "quick" if "quick" in scales else scales[-1])
+        found = load(name, "quick" if "quick" in scales else scales[-1])
         method = rows(found)[label]
         only = "" if set(scales) == set(SCALES) else f" ({', '.join(scales)})"
         own = sorted({cell.nfe for cell in cells(found) if cell.label == label})
@@ -142,7 +143,7 @@ def _labels(name: str) -> dict[str, list[str]]:
     """Return the rows and the scales that have them."""
     found: dict[str, list[str]] = {}
     for scale in SCALES:
-        for label in rows(_load(name, scale)):
+        for label in rows(load(name, scale)):
             found.setdefault(label, []).append(scale)
     return found
 
