@@ -99,7 +99,9 @@ class Table:
         """
         wanted = list(dict.fromkeys(c for row in rows.values() for c in row)) if columns is None else list(columns)
         cells = {
-            name: tuple(value if isinstance(value, Cell) else Cell(value) for value in (row.get(c, EMPTY) for c in wanted))
+            name: tuple(
+                value if isinstance(value, Cell) else Cell(value) for value in (row.get(c, EMPTY) for c in wanted)
+            )
             for name, row in rows.items()
         }
         return cls(tuple(index), tuple(("", c) if isinstance(c, str) else c for c in wanted), tuple(cells.items()))

@@ -89,7 +89,10 @@ def run_shell(code: str, folder: Path) -> None:
     """
     commands = folder / ".commands"
     commands.mkdir(exist_ok=True)
-    for name, line in {"hsivi": f'exec {sys.executable} -m hsivi "$@"', "python": f'exec {sys.executable} "$@"'}.items():
+    for name, line in {
+        "hsivi": f'exec {sys.executable} -m hsivi "$@"',
+        "python": f'exec {sys.executable} "$@"',
+    }.items():
         (commands / name).write_text(f"#!/bin/sh\n{line}\n")
         (commands / name).chmod(0o755)
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -9,7 +9,9 @@ import yaml
 from hsivi.config import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+LISTED = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+DIRECT = [requirement for requirement in LISTED if not requirement.startswith(PROJECT["name"])]
+"""An extra may include another one of the project's own."""
 
 
 def name_of(requirement: str) -> str:

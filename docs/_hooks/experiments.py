@@ -19,12 +19,11 @@ SHARED = ("kind", "datasets", "seed")
 
 def overview() -> str:
     """Return one line for every experiment."""
-    lines = ["| experiment | what | data sets | in the paper | runs |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| experiment | what | in the paper | runs |", "| --- | --- | --- | --- |"]
     for name in experiment_files():
         found = load(name, "quick")
         when = "by default" if found.by_default else "when named"
-        sets = ", ".join(found.data.datasets)
-        lines.append(f"| [`{name}`](#{name}) | {found.title} | {sets} | {found.source} | {when} |")
+        lines.append(f"| [`{name}`](#{name}) | {found.title} | {found.source} | {when} |")
     return "\n".join(lines)
 
 
@@ -63,7 +62,9 @@ def _facts(at: list[Experiment]) -> dict[str, list[str]]:
         "data sets": lambda e: ", ".join(e.data.datasets),
         "seeds": lambda e: _list(e.seeds),
         "trainings of a method": lambda e: "one for all seeds" if e.train_once else "one a seed",
-        "samples a seed": lambda e: f"{e.sample_sets} x {e.num_samples:,}" if e.sample_sets > 1 else f"{e.num_samples:,}",
+        "samples a seed": lambda e: (
+            f"{e.sample_sets} x {e.num_samples:,}" if e.sample_sets > 1 else f"{e.num_samples:,}"
+        ),
         "evaluations": lambda e: _list(e.nfe),
         "further in scope full": lambda e: _list(e.full_nfe),
         "score model": _score_model,
@@ -180,7 +181,9 @@ def _value(value: Any) -> str:
     if hasattr(value, "model_dump"):
         value = {key: v for key, v in value.model_dump().items() if v is not None}
     if isinstance(value, dict):
-        return ", ".join(str(v) if key == "kind" else f"{key.replace('_', ' ')} {_value(v)}" for key, v in value.items())
+        return ", ".join(
+            str(v) if key == "kind" else f"{key.replace('_', ' ')} {_value(v)}" for key, v in value.items()
+        )
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):

@@ -54,7 +54,7 @@ def _section(method: MethodInfo, cited: dict[str, str]) -> str:
         "",
         html.escape(method.summary, quote=False),
         "",
-        f"| `baselines/{method.name}.py` | |",
+        f"| file | `baselines/{method.name}.py` |",
         "| --- | --- |",
         *(f"| {name} | {value} |" for name, value in facts.items()),
         "",
