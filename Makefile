@@ -2,6 +2,7 @@
 # make figures     the same tables, figures and page from the results in the checkout, without torch, in a minute
 # make report      Snakemake's own report of a finished run
 # make test        every check that CI runs
+# make docs        the documentation site, in build/site
 SCALE ?= quick
 SCOPE ?= core
 EXPERIMENTS ?=
@@ -15,7 +16,7 @@ LIGHT := $(if $(wildcard $(STAMP)),.venv,.venv-figures)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce figures report test check environment clean
+.PHONY: reproduce figures report test check docs environment clean
 
 reproduce: environment
 	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
@@ -36,6 +37,10 @@ check: environment
 	@mypy
 	@snakefmt --check Snakefile workflows/rules
 	@python -m tests.lint_workflow
+
+docs: environment
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet
+	@echo "Done. Open $(CURDIR)/build/site/index.html"
 
 environment: $(STAMP)
 

@@ -1,0 +1,1 @@
+"""The documentation; `docs/_hooks` makes parts of it from the code."""
