@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from hsivi import new_baseline, overall
-from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
+from hsivi.config import SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
 DATASET_STAGES = {
@@ -249,22 +249,16 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    scripts = {p.stem: p for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")}
-    check_choice("report", options.name, scripts)
+    from hsivi.reporting import reports
+
+    known = {report.name: report for report in reports()}
+    check_choice("report", options.name, known)
     experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
-    script = importlib.import_module(f"reports.{options.name}")
-    if script.EXPERIMENT is None:
-        script.render(options.scale, experiments)
-        return
-    named = {e.name: e for e in experiments}
-    wanted = (script.EXPERIMENT,) if isinstance(script.EXPERIMENT, str) else script.EXPERIMENT
-    shown = [named[name] for name in wanted if name in named]
-    if not shown:
-        raise ConfigError(
-            f"--experiments for {options.name}: got {', '.join(map(repr, named))}, expected "
-            f"{' or '.join(map(repr, wanted))}; name one of those"
-        )
-    script.render(options.scale, shown[0] if isinstance(script.EXPERIMENT, str) else shown)
+    script, shown = importlib.import_module(f"reports.{options.name}"), known[options.name].given(experiments)
+    if known[options.name].table:
+        script.table(options.scale, shown).write(options.scale, options.name)
+    else:
+        script.render(options.scale, shown)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
 """Reports as files: what the workflow needs to know about reports/<name>.py without running it.
 
 Each script makes one table, figure or page.  It declares literal constants: ``EXPERIMENT``, the experiment it shows
-(None for a script that shows all; a tuple for one that shows those of several that are run), ``OUTPUTS``, the files it
-writes below reports/<scale>/, and, where they apply, ``INPUTS``, further files of the checkout that it reads,
-``SCOPE = "full"`` for a script that shows nothing in scope core, ``TIMING = True`` for one that shows how long sampling
-takes and reads nothing else, and ``PAGE = True`` for a page that shows what all other scripts made.  It offers a
-function ``render(scale, experiment)``, or ``render(scale, experiments)`` where it shows all or several.
+(None for a script that shows all; a tuple for one that shows those of several that are run), and, where they apply,
+``INPUTS``, further files of the checkout that it reads, ``SCOPE = "full"`` for a script that shows nothing in scope
+core, ``TIMING = True`` for one that shows how long sampling takes and reads nothing else, and ``PAGE = True`` for a
+page that shows what all other scripts made.
+
+A script that shows a table offers a function ``table(scale, experiment)`` that returns it; ``hsivi report`` writes it
+in all formats.  Any other declares ``OUTPUTS``, the files it writes below reports/<scale>/, and offers ``render(scale,
+experiment)``, which writes them.  Where a script shows all experiments or several, it is given a list of them.
 """
 
 import ast
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hsivi import layout, methods
 from hsivi.config import ROOT, ConfigError
 from hsivi.experiment import Experiment
+
+TABLE_FORMATS = ("csv", "md", "tex")
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,10 @@ class Report:
         name: file name without its ending.
         path: the file.
         experiments: experiments it shows, or None for all.
+        several: whether it is given a list of experiments, not one.
         scope: the smallest scope in which it shows something.
-        files: what it writes, below reports/<scale>/.
+        table: whether it offers a table, of cells that know their records.
+        files: what is written, below reports/<scale>/.
         page: whether it shows the output of all other scripts.
         timing: whether it reads the timings of its experiments instead of their records and samples.
         reads: further files of the checkout that it reads.
@@ -37,7 +44,9 @@ class Report:
     name: str
     path: Path
     experiments: tuple[str, ...] | None
+    several: bool
     scope: str
+    table: bool
     files: tuple[str, ...]
     page: bool
     timing: bool
@@ -47,6 +56,22 @@ class Report:
     def shown(self, run: Container[str]) -> list[str]:
         """Return which experiments of a run it shows, where it does not show all, in the script's order."""
         return [name for name in self.experiments or () if name in run]
+
+    def given(self, run: Sequence[Experiment]) -> Experiment | list[Experiment]:
+        """Return what its function is called with: one experiment, or a list of those of a run that it shows.
+
+        Raises:
+            ConfigError: it shows none of them.
+        """
+        if self.experiments is None:
+            return list(run)
+        named = {experiment.name: experiment for experiment in run}
+        if not (found := [named[name] for name in self.shown(named)]):
+            raise ConfigError(
+                f"--experiments for {self.name}: got {', '.join(map(repr, named))}, expected "
+                f"{' or '.join(map(repr, self.experiments))}; name one of those"
+            )
+        return found if self.several else found[0]
 
     def outputs(self, scale: str) -> list[Path]:
         """Return what the script writes."""
@@ -67,6 +92,11 @@ class Report:
         own = [layout.CellFiles(cell) for e in shown for cell in methods.cells(e)]
         found = [path for files in shared for path in (files.data, files.reference)]
         return found + [path for files in own for path in (files.record, files.samples)] + further
+
+
+def table_files(name: str) -> tuple[str, ...]:
+    """Return the files of a table, below reports/<scale>/."""
+    return tuple(f"tables/{name}.{ending}" for ending in TABLE_FORMATS)
 
 
 def reports() -> list[Report]:
@@ -94,15 +124,21 @@ def _describe(path: Path) -> Report:
         and isinstance(node.targets[0], ast.Name)
         and node.targets[0].id in ("EXPERIMENT", "INPUTS", "OUTPUTS", "PAGE", "SCOPE", "TIMING")
     }
-    if not {"EXPERIMENT", "OUTPUTS"} <= set(constants):
-        raise ConfigError(f"reports/{path.name}: got no EXPERIMENT or OUTPUTS, expected both as literals; add them")
+    table = any(isinstance(node, ast.FunctionDef) and node.name == "table" for node in tree.body)
+    if "EXPERIMENT" not in constants or table == ("OUTPUTS" in constants):
+        raise ConfigError(
+            f"reports/{path.name}: got {', '.join([*sorted(constants), *(['a function table'] if table else [])])}, "
+            f"expected EXPERIMENT and either a function table or OUTPUTS; correct it"
+        )
     named = constants["EXPERIMENT"]
     return Report(
         name=path.stem,
         path=path,
         experiments=(named,) if isinstance(named, str) else named,
+        several=not isinstance(named, str),
         scope=constants.get("SCOPE", "core"),
-        files=tuple(constants["OUTPUTS"]),
+        table=table,
+        files=table_files(path.stem) if table else tuple(constants["OUTPUTS"]),
         page=constants.get("PAGE", False),
         timing=constants.get("TIMING", False),
         reads=tuple(constants.get("INPUTS", ())),

@@ -1,14 +1,11 @@
 """Cells of the tables of the paper on images: our numbers, or why there are none, next to the printed ones."""
 
-from collections.abc import Sequence
-
-import pandas as pd
-
 from hsivi.metrics.protocol import split
 from hsivi.tidy import tidy
 from reports._blanks import Blank, Results
 from reports._images import facts, frechet, full_name
 from reports._records import claims, summary, title
+from reports._tables import Cell, number
 
 DATASETS = {"cifar10": "cifar10", "celeba": "celeba64", "imagenet64": "imagenet64"}
 """Names of the experiments, and of their data sets in claims/claims.csv."""
@@ -44,16 +41,14 @@ class Numbers:
         self.metrics = {name: full_name(results.of(name), frechet(e)) for name, e in results.experiments.items()}
         table = tidy(list(results.found.values()))
         self._values = summary(table[table.metric.isin([m for m in self.metrics.values() if m])])
-        self._values = self._values.set_index(["experiment", "method", "nfe"])
+        self._values = self._values.set_index(["experiment", "method", "nfe"], drop=False)
 
-    def cell(self, name: str, label: str, nfe: int) -> tuple[str, Blank | None]:
-        """Return a number as text, or a code and what it stands for."""
+    def cell(self, name: str, label: str, nfe: int) -> tuple[Cell, Blank | None]:
+        """Return a number, or a code and what it stands for."""
         if (name, label, nfe) not in self._values.index:
             blank = self.results.why(name, label, nfe)
-            return blank.code, blank
-        row = self._values.loc[(name, label, nfe)]
-        spread = f" ± {row['sd']:.{DIGITS}f}" if row["seeds"] > 1 else ""
-        return f"{row['mean']:.{DIGITS}f}{spread}", None
+            return Cell(blank.code), blank
+        return number(self._values.loc[(name, label, nfe)], DIGITS), None
 
     def protocol(self, name: str) -> str:
         """Return the fingerprint behind the numbers of an experiment, and what else sets its images apart."""
@@ -78,11 +73,3 @@ def printed(table: str, name: str, label: str, nfe: int) -> str:
     known = known[(known.source == "hsivi") & (known.table == table) & (known.dataset == DATASETS[name])]
     value = known[(known.method == method) & (known.nfe == nfe)].value
     return f"{value.iloc[0]:.{DIGITS}f}" if len(value) else NOT_PRINTED
-
-
-def framed(rows: dict[tuple[str, str], dict[tuple[str, str], str]], names: Sequence[str]) -> pd.DataFrame:
-    """Return a table of rows with two names and columns with a group and a name."""
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=list(names))
-    table.columns = pd.MultiIndex.from_tuples(list(table.columns))
-    return table

@@ -11,6 +11,7 @@ from hsivi.experiment import Experiment
 from hsivi.record import Record
 from hsivi.tidy import tidy
 from reports._records import records, summary, title
+from reports._tables import EMPTY, Cell, Row, Rows, Table, number
 
 CONTROLS = ("prior", "reference")
 COMMON = "common"
@@ -63,47 +64,43 @@ def main_rows(experiment: Experiment) -> list[str]:
     return [label for label in common if label in (*chosen.values(), *VARIANTS)]
 
 
-def cells(experiment: Experiment, blocks: Sequence[Block]) -> pd.DataFrame:
+def compared(experiment: Experiment, blocks: Sequence[Block]) -> Table:
     """Return a table: rows (block, sampler), columns protocol, time grid, every NFE, and notes if there are any."""
     made = records([experiment])
     found = {(r.dataset, r.label, r.nfe): r for r in made}
-    numbers = summary(tidy(made)).set_index(["dataset", "method", "nfe", "metric"])
+    numbers = summary(tidy(made)).set_index(["dataset", "method", "nfe", "metric"], drop=False)
     budgets = sorted({nfe for _, _, nfe in found})
-    shown: dict[tuple[str, str], dict[str, str]] = {}
+    shown: Rows = {}
     for block in blocks:
         here = numbers[numbers.index.isin([block.dataset], "dataset") & numbers.index.isin([block.metric], "metric")]
         here = here.droplevel(["dataset", "metric"])
         best = {nfe: _best(here, experiment, nfe, block) for nfe in budgets}
         for label in rows(experiment):
             own = [found[block.dataset, label, nfe] for nfe in budgets if (block.dataset, label, nfe) in found]
-            row = {"protocol": methods.protocol(experiment, label).replace("_", " "), "time grid": _grids(own)}
+            row: Row = {"protocol": methods.protocol(experiment, label).replace("_", " "), "time grid": _grids(own)}
             for nfe in budgets:
                 record = found.get((block.dataset, label, nfe))
                 row[f"NFE {nfe}"] = _cell(here, record, best[nfe], block.digits)
-            row["note"] = "; ".join(dict.fromkeys(r.reason for r in own if r.reason)) or "–"
+            row["note"] = "; ".join(dict.fromkeys(r.reason for r in own if r.reason)) or EMPTY
             shown[block.heading, title(experiment, label)] = row
-    table = pd.DataFrame.from_dict(shown, orient="index")
-    if (table["note"] == "–").all():
-        table = table.drop(columns="note")
-    table.index = pd.MultiIndex.from_tuples(table.index, names=["metric", "sampler"])
-    table.columns = pd.MultiIndex.from_tuples([("", column) for column in table.columns])
-    return table
+    noted = any(row["note"] != EMPTY for row in shown.values())
+    columns = ["protocol", "time grid", *(f"NFE {nfe}" for nfe in budgets), *(["note"] if noted else [])]
+    return Table.of(("metric", "sampler"), shown, columns)
 
 
 def _grids(own: Iterable[Record]) -> str:
-    return ", ".join(dict.fromkeys(record.time_grid for record in own if record.time_grid)) or "–"
+    return ", ".join(dict.fromkeys(record.time_grid for record in own if record.time_grid)) or EMPTY
 
 
-def _cell(here: pd.DataFrame, record: Record | None, best: set[str], digits: int) -> str:
+def _cell(here: pd.DataFrame, record: Record | None, best: set[str], digits: int) -> Cell:
     if record is None:
-        return "–"
+        return Cell(EMPTY)
     if record.status == "declined":
-        return "declined"
+        return Cell("declined")
     if (record.label, record.nfe) not in here.index:
-        return "–"
-    row = here.loc[(record.label, record.nfe)]
-    spread = f" ± {row['sd']:.{digits}f}" if row["seeds"] > 1 else ""
-    return f"{row['mean']:.{digits}f}{spread}{BEST if record.label in best else ''}"
+        return Cell(EMPTY)
+    shown = number(here.loc[(record.label, record.nfe)], digits)
+    return Cell(shown.text + BEST, shown.sources) if record.label in best else shown
 
 
 def _best(here: pd.DataFrame, experiment: Experiment, nfe: int, block: Block) -> set[str]:

@@ -8,10 +8,11 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from hsivi import layout
 from hsivi.record import write_atomically
+from hsivi.reporting import table_files
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -27,11 +28,22 @@ LATEX = {
     "±": r"$\pm$",
     "–": "--",
     "−": "$-$",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\to$",
+    "α": r"$\alpha$",
+    "é": r"\'e",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "…": r"\dots{}",
     "×": r"$\times$",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
 }
-FORMATS = ("csv", "md", "tex")
 EMPTY = "–"
 
 
@@ -69,6 +81,12 @@ class Cell:
     sources: tuple[Source, ...] = ()
 
 
+Row: TypeAlias = dict[tuple[str, str] | str, Cell | str]
+"""Cells by column: by group and name, or by name alone where there is no group; words may stand for a cell."""
+Rows: TypeAlias = dict[tuple[str, ...], Row]
+"""Rows by what they are."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of cells.
@@ -87,7 +105,7 @@ class Table:
     def of(
         cls,
         index: Sequence[str],
-        rows: Mapping[tuple[str, ...], Mapping[tuple[str, str] | str, Cell | str]],
+        rows: Rows,
         columns: Iterable[tuple[str, str] | str] | None = None,
     ) -> "Table":
         """Build a table from rows by name, each with cells by column; a column without a group is its name alone.
@@ -99,7 +117,9 @@ class Table:
         """
         wanted = list(dict.fromkeys(c for row in rows.values() for c in row)) if columns is None else list(columns)
         cells = {
-            name: tuple(value if isinstance(value, Cell) else Cell(value) for value in (row.get(c, EMPTY) for c in wanted))
+            name: tuple(
+                value if isinstance(value, Cell) else Cell(value) for value in (row.get(c, EMPTY) for c in wanted)
+            )
             for name, row in rows.items()
         }
         return cls(tuple(index), tuple(("", c) if isinstance(c, str) else c for c in wanted), tuple(cells.items()))
@@ -116,11 +136,12 @@ class Table:
 
     def write(self, scale: str, name: str) -> None:
         """Write reports/<scale>/tables/<name>.csv, .md and .tex."""
-        for ending in FORMATS:
-            write_atomically(layout.reports(scale) / "tables" / f"{name}.{ending}", self.text(ending))
+        for file in table_files(name):
+            path = layout.reports(scale) / file
+            write_atomically(path, self.text(path.suffix[1:]))
 
     def text(self, ending: str) -> str:
-        """Return the table in a format, one of `FORMATS`."""
+        """Return the table in a format, one of `hsivi.reporting.TABLE_FORMATS`."""
         return {"csv": csv_text, "md": markdown_text, "tex": latex_text}[ending](self)
 
 

@@ -17,28 +17,23 @@ from hsivi.metrics.protocol import split
 from reports._images import frechet, kid
 from reports._records import measurements, summary, title
 from reports._samplers import family, rivals
-from reports._tables import write_table
+from reports._tables import EMPTY, Cell, Table, source
 
 EXPERIMENT = None
-OUTPUTS = ("tables/margins.csv", "tables/margins.md", "tables/margins.tex")
 METRICS = ("js_cell", "jdist_ite", "js_ite", "swd_ref")
 OURS = "hsivi_sm"
-COLUMNS = [
-    *("data set", "T", "method", "metric", "rival"),
-    *("ours", "rival's", "difference", "in s.e.", "seeds", "outcome"),
-]
+INDEX = ("data set", "T", "method", "metric", "rival")
+COLUMNS = ("ours", "rival's", "difference", "in s.e.", "seeds", "outcome")
 
 
-def cells(experiments: Sequence[Experiment]) -> pd.DataFrame:
+def table(scale: str, experiments: Sequence[Experiment]) -> Table:
     """Return one row for each data set, T, metric and rival."""
     rows = [row for experiment in experiments if experiment.task == "diffusion" for row in _rows(experiment)]
-    table = pd.DataFrame(rows, columns=COLUMNS).set_index(COLUMNS[:5])
-    table.columns = pd.MultiIndex.from_tuples([("", column) for column in table.columns])
-    return table
+    return Table(INDEX, tuple(("", column) for column in COLUMNS), tuple(rows))
 
 
-def _rows(experiment: Experiment) -> Iterator[dict[str, str]]:
-    numbers = summary(measurements([experiment])).set_index(["dataset", "nfe", "method", "metric"])
+def _rows(experiment: Experiment) -> Iterator[tuple[tuple[str, ...], tuple[Cell, ...]]]:
+    numbers = summary(measurements([experiment])).set_index(["dataset", "nfe", "method", "metric"], drop=False)
     common = [label for label in rivals(experiment) if family(label) != OURS]
     shown = METRICS if experiment.data.kind in ("toy2d", "mixture") else (frechet(experiment), kid(experiment))
     found = False
@@ -49,27 +44,25 @@ def _rows(experiment: Experiment) -> Iterator[dict[str, str]]:
             theirs = numbers.xs((dataset, nfe, metric), level=["dataset", "nfe", "metric"])
             for rival, row in theirs[theirs.index.isin(common)].sort_values("mean").iterrows():
                 names = (dataset, str(nfe), title(experiment, label), metric, title(experiment, str(rival)))
-                yield dict(zip(COLUMNS, (*names, *_compared(ours, row)), strict=True))
+                yield names, _compared(ours, row)
     if not found:
-        known = OURS in methods.rows(experiment)
+        outcome = "declined" if OURS in methods.rows(experiment) else "not run"
         for dataset in experiment.data.datasets:
-            yield dict.fromkeys(COLUMNS, "–") | {
-                "data set": dataset,
-                "method": "HSIVI-SM",
-                "outcome": "declined" if known else "not run",
-            }
+            names = (dataset, EMPTY, "HSIVI-SM", EMPTY, EMPTY)
+            yield names, (*[Cell(EMPTY)] * (len(COLUMNS) - 1), Cell(outcome))
 
 
-def _compared(ours: pd.Series, theirs: pd.Series) -> tuple[str, ...]:
+def _compared(ours: pd.Series, theirs: pd.Series) -> tuple[Cell, ...]:
     difference, error = ours["mean"] - theirs["mean"], float(np.hypot(ours["se"], theirs["se"]))
     ratio = difference / error if error > 0 else np.nan
+    both = (source(ours), source(theirs))
     return (
-        f"{ours['mean']:.4f}",
-        f"{theirs['mean']:.4f}",
-        f"{difference:+.4f}",
-        f"{ratio:+.1f}" if np.isfinite(ratio) else "–",
-        str(int(ours["seeds"])),
-        _outcome(ratio),
+        Cell(f"{ours['mean']:.4f}", both[:1]),
+        Cell(f"{theirs['mean']:.4f}", both[1:]),
+        Cell(f"{difference:+.4f}", both),
+        Cell(f"{ratio:+.1f}" if np.isfinite(ratio) else EMPTY, both),
+        Cell(str(int(ours["seeds"])), both[:1]),
+        Cell(_outcome(ratio), both),
     )
 
 
@@ -77,8 +70,3 @@ def _outcome(ratio: float) -> str:
     if not np.isfinite(ratio):
         return "one seed"
     return "ahead" if ratio < -2 else "behind" if ratio > 2 else "unclear"
-
-
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(experiments), scale, "margins")

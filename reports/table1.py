@@ -10,11 +10,10 @@ import pandas as pd
 
 from hsivi.experiment import Experiment
 from reports._records import claims, core, measurements, summary, title
-from reports._tables import number, write_table
+from reports._tables import EMPTY, Cell, Row, Rows, Table, number, source
 
 EXPERIMENT = "toy2d"
 INPUTS = ("claims/claims.csv",)
-OUTPUTS = ("tables/table1.csv", "tables/table1.md", "tables/table1.tex")
 BLOCKS = {
     "js_cell": "js_cell (calibrated, nats; the number to trust)",
     "jdist_ite": "J distance (symmetrised KL, k-NN, nats)",
@@ -28,31 +27,29 @@ ORDER = ("ddpm", "ddim", "hsivi_sm", "hsivi_sm-paper")
 TABLE_BUDGETS = (5, 10, 100, 1000)
 
 
-def cells(experiment: Experiment) -> pd.DataFrame:
-    """Return the table: rows (block, data set), columns (T, method), cells as text."""
+def table(scale: str, experiment: Experiment) -> Table:
+    """Return the table: rows (block, data set), columns (T, method)."""
+    experiment = core(experiment)
     numbers = summary(measurements([experiment]))
     numbers = numbers[(numbers.nfe.isin(TABLE_BUDGETS)) & ~numbers.method.isin(["prior", "reference"])]
     names = {label: title(experiment, label) for label in numbers.method.unique()}
     rank = {label: ORDER.index(label) if label in ORDER else len(ORDER) for label in names}
     columns = sorted({(r.nfe, r.method) for r in numbers.itertuples()}, key=lambda c: (c[0], rank[c[1]], c[1]))
-    rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    rows: Rows = {}
     for metric, heading in BLOCKS.items():
         for dataset in experiment.data.datasets:
-            here = numbers[(numbers.metric == metric) & (numbers.dataset == dataset)].set_index(["nfe", "method"])
-            row = {}
+            here = numbers[(numbers.metric == metric) & (numbers.dataset == dataset)].set_index(
+                ["nfe", "method"], drop=False
+            )
+            row: Row = {}
             for nfe, label in columns:
                 key = (f"T = {nfe}", names[label])
-                row[key] = number(here.loc[(nfe, label)]) if (nfe, label) in here.index else "–"
-            row["", "target itself"] = f"{here.floor.iloc[0]:.4f}"
+                row[key] = number(here.loc[(nfe, label)]) if (nfe, label) in here.index else EMPTY
+            row["target itself"] = Cell(f"{here.floor.iloc[0]:.4f}", (source(here.iloc[0]),))
             rows[heading, dataset] = row
     for dataset in experiment.data.datasets:
-        rows[PRINTED, dataset] = {
-            (f"T = {nfe}", names[label]): _printed(dataset, label, nfe) for nfe, label in columns
-        } | {("", "target itself"): "–"}
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.columns = pd.MultiIndex.from_tuples(table.columns)
-    table.index = pd.MultiIndex.from_tuples(table.index, names=["metric", "data set"])
-    return table
+        rows[PRINTED, dataset] = {(f"T = {nfe}", names[label]): _printed(dataset, label, nfe) for nfe, label in columns}
+    return Table.of(("metric", "data set"), rows)
 
 
 def _printed(dataset: str, label: str, nfe: int) -> str:
@@ -66,11 +63,6 @@ def _printed(dataset: str, label: str, nfe: int) -> str:
         & (known.nfe == nfe)
     ]
     if hit.empty:
-        return "–"
+        return EMPTY
     value, sd = hit.iloc[0].value, hit.iloc[0].sd
     return f"{value:.3f}" + (f" ± {sd:.3f}" if pd.notna(sd) else "")
-
-
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(core(experiment)), scale, "table1")

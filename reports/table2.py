@@ -11,42 +11,35 @@ variance best, which is a row of its own where it is run.
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from hsivi import methods
 from hsivi.experiment import Experiment
 from reports._blanks import Results, note
-from reports._fid import BUDGETS, DATASETS, OURS, PRINTED, PROTOCOL, ROWS, Numbers, framed, printed
+from reports._fid import BUDGETS, DATASETS, OURS, PRINTED, PROTOCOL, ROWS, Numbers, printed
 from reports._images import NAMES
-from reports._tables import write_table
+from reports._tables import Row, Rows, Table
 
 EXPERIMENT = ("cifar10", "celeba", "imagenet64")
 INPUTS = ("claims/claims.csv",)
-OUTPUTS = ("tables/table2.csv", "tables/table2.md", "tables/table2.tex")
 FURTHER = ("ddpm-large", "hsivi_sm-paper")
 """Rows shown below the paper's own where an experiment has them."""
 
 
-def cells(scale: str, experiments: Sequence[Experiment]) -> pd.DataFrame:
+def table(scale: str, experiments: Sequence[Experiment]) -> Table:
     """Return the table: rows (method, ours or printed), columns (data set, NFE) and a note."""
     numbers = Numbers(Results.read(scale, experiments))
     further = [label for label in FURTHER if any(label in methods.rows(e) for e in experiments)]
     own = [label for label in ROWS if label != "hsivi_sm-isotropic"]
     said: set[str] = set()
-    rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    rows: Rows = {}
     for label in [*own, *further]:
         found = {(name, nfe): numbers.cell(name, label, nfe) for name in DATASETS for nfe in BUDGETS}
-        shown = {(NAMES[name], f"NFE {nfe}"): text for (name, nfe), (text, _) in found.items()}
+        shown: Row = {(NAMES[name], f"NFE {nfe}"): cell for (name, nfe), (cell, _) in found.items()}
         blanks = [(NAMES[name], blank) for (name, _), (_, blank) in found.items() if blank]
-        rows[numbers.title(label), OURS] = shown | {("", "note"): note(blanks, said)}
+        rows[numbers.title(label), OURS] = shown | {"note": note(blanks, said)}
         if label in own:
-            paper = {(NAMES[n], f"NFE {nfe}"): printed("table2", n, label, nfe) for n in DATASETS for nfe in BUDGETS}
-            rows[numbers.title(label), PRINTED] = paper | {("", "note"): "–"}
-    facts = {(NAMES[name], f"NFE {nfe}"): numbers.protocol(name) for name in DATASETS for nfe in BUDGETS}
-    rows[PROTOCOL, OURS] = facts | {("", "note"): "–"}
-    return framed(rows, ["method", "numbers"])
-
-
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(scale, experiments), scale, "table2")
+            paper: Row = {
+                (NAMES[n], f"NFE {nfe}"): printed("table2", n, label, nfe) for n in DATASETS for nfe in BUDGETS
+            }
+            rows[numbers.title(label), PRINTED] = paper
+    rows[PROTOCOL, OURS] = {(NAMES[name], f"NFE {nfe}"): numbers.protocol(name) for name in DATASETS for nfe in BUDGETS}
+    return Table.of(("method", "numbers"), rows)

@@ -9,17 +9,14 @@ tells what to do.
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from hsivi.experiment import Experiment
 from reports._blanks import Results, note
-from reports._fid import BUDGETS, OURS, PRINTED, PROTOCOL, Numbers, framed, printed
+from reports._fid import BUDGETS, OURS, PRINTED, PROTOCOL, Numbers, printed
 from reports._images import NAMES
-from reports._tables import write_table
+from reports._tables import Row, Rows, Table
 
 EXPERIMENT = ("cifar10", "celeba", "imagenet64")
 INPUTS = ("claims/claims.csv",)
-OUTPUTS = ("tables/table3.csv", "tables/table3.md", "tables/table3.tex")
 SHOWN = "cifar10"
 COLUMNS = {
     "ddpm": "DDPM",
@@ -29,23 +26,16 @@ COLUMNS = {
 }
 
 
-def cells(scale: str, experiments: Sequence[Experiment]) -> pd.DataFrame:
+def table(scale: str, experiments: Sequence[Experiment]) -> Table:
     """Return the table: rows (NFE, ours or printed), columns methods and a note."""
     numbers = Numbers(Results.read(scale, [e for e in experiments if e.name == SHOWN]))
     said: set[str] = set()
-    rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    rows: Rows = {}
     for nfe in BUDGETS:
         found = {label: numbers.cell(SHOWN, label, nfe) for label in COLUMNS}
         blanks = [(NAMES[SHOWN], blank) for _, blank in found.values() if blank]
-        ours = {("", COLUMNS[label]): text for label, (text, _) in found.items()}
-        paper = {("", COLUMNS[label]): printed("table3", SHOWN, label, nfe) for label in COLUMNS}
-        rows[f"NFE {nfe}", OURS] = ours | {("", "note"): note(blanks, said)}
-        rows[f"NFE {nfe}", PRINTED] = paper | {("", "note"): "–"}
-    facts = {("", column): numbers.protocol(SHOWN) for column in COLUMNS.values()}
-    rows[PROTOCOL, OURS] = facts | {("", "note"): "–"}
-    return framed(rows, [NAMES[SHOWN], "numbers"])
-
-
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(scale, experiments), scale, "table3")
+        ours: Row = {COLUMNS[label]: cell for label, (cell, _) in found.items()}
+        rows[f"NFE {nfe}", OURS] = ours | {"note": note(blanks, said)}
+        rows[f"NFE {nfe}", PRINTED] = {COLUMNS[label]: printed("table3", SHOWN, label, nfe) for label in COLUMNS}
+    rows[PROTOCOL, OURS] = dict.fromkeys(COLUMNS.values(), numbers.protocol(SHOWN))
+    return Table.of((NAMES[SHOWN], "numbers"), rows)

@@ -7,21 +7,18 @@ paper and its code describe, "printed" what its Table 5 says.  A place without a
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from hsivi import layout
 from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.record import read_json
 from reports._blanks import Blank, Results, note
-from reports._fid import DATASETS, NOT_PRINTED, framed
+from reports._fid import DATASETS, NOT_PRINTED
 from reports._images import NAMES, PUBLISHED
 from reports._records import claims
-from reports._tables import write_table
+from reports._tables import Rows, Table
 
 EXPERIMENT = ("cifar10", "celeba", "imagenet64")
 INPUTS = ("claims/claims.csv",)
-OUTPUTS = ("tables/table5.csv", "tables/table5.md", "tables/table5.tex")
 STATED = {"cifar10": 35_746_307, "celeba": 78_700_803, "imagenet64": 121_063_942}
 """Parameters of the networks of HSIVI, E.2.3, and of its published settings; ImageNet's has six output channels."""
 COLOURS = 3
@@ -32,10 +29,10 @@ REMARKS = {
 }
 
 
-def cells(scale: str, experiments: Sequence[Experiment]) -> pd.DataFrame:
+def table(scale: str, experiments: Sequence[Experiment]) -> Table:
     """Return the table: rows data sets, columns counts, printed numbers and a note."""
     results = Results.read(scale, experiments)
-    rows: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    rows: Rows = {}
     for name in DATASETS:
         experiment = results.experiments.get(name)
         size = experiment.data.size if experiment and experiment.data.kind == "images" else PUBLISHED[name]
@@ -49,14 +46,14 @@ def cells(scale: str, experiments: Sequence[Experiment]) -> pd.DataFrame:
         elif counted != STATED[name]:
             remark += f"; scale {scale} has another network than the paper"
         rows[NAMES[name], f"{size}x{size}"] = {
-            ("", "network"): f"{counted:,}" if counted is not None else blank.code,
-            ("", "with HSIVI-SM's variances"): f"{counted + entries:,}" if counted is not None else blank.code,
-            ("", "variances"): f"{entries:,}",
-            ("", "stated in the paper, counted"): f"{STATED[name]:,}",
-            ("", "printed"): _printed(name),
-            ("", "note"): remark,
+            "network": f"{counted:,}" if counted is not None else blank.code,
+            "with HSIVI-SM's variances": f"{counted + entries:,}" if counted is not None else blank.code,
+            "variances": f"{entries:,}",
+            "stated in the paper, counted": f"{STATED[name]:,}",
+            "printed": _printed(name),
+            "note": remark,
         }
-    return framed(rows, ["data set", "images"])
+    return Table.of(("data set", "images"), rows)
 
 
 def _parameters(results: Results, name: str) -> int | None:
@@ -73,8 +70,3 @@ def _printed(name: str) -> str:
     known = claims()
     known = known[(known.source == "hsivi") & (known.table == "table5") & (known.dataset == DATASETS[name])]
     return f"{known.value.iloc[0]:.2f} million" if len(known) else NOT_PRINTED
-
-
-def render(scale: str, experiments: Sequence[Experiment]) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(scale, experiments), scale, "table5")

@@ -9,18 +9,15 @@ updates as all layers of HSIVI together; UIVI, each of whose updates runs Markov
 file).
 """
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from hsivi.experiment import Experiment
 from hsivi.record import Record
 from hsivi.tidy import tidy
 from reports._records import labels, records, summary, title
-from reports._tables import write_table
+from reports._tables import Cell, Row, Rows, Source, Table, number, source
 
 EXPERIMENT = "mixture"
-OUTPUTS = ("tables/table_mixture.csv", "tables/table_mixture.md", "tables/table_mixture.tex")
 METRICS = {
     "modes_found": ("modes found", 2),
     "mode_weight_tv": ("TV of weights", 4),
@@ -35,31 +32,36 @@ COMPLETE = "seeds with all modes at weights in [0.06, 0.19]"
 BOUND = "lower bound on the ELBO (nats)"
 WEIGHTS = (0.06, 0.19)
 MODES = 8
+COUNTED = ("modes_found", "mode_weight_min", "mode_weight_max")
+COLUMNS = (COMPLETE, *(heading for heading, _ in METRICS.values()), BOUND)
 
 
-def cells(experiment: Experiment) -> pd.DataFrame:
+def table(scale: str, experiment: Experiment) -> Table:
     """Return one row a method and T, one column a metric."""
     found = {(r.label, r.nfe): r for r in records([experiment])}
-    table = tidy(list(found.values()))
-    numbers = summary(table).set_index(["method", "nfe", "metric"])
-    rows = {("draws of the target", ""): _floors(table)}
+    measured = tidy(list(found.values()))
+    numbers = summary(measured).set_index(["method", "nfe", "metric"], drop=False)
+    bounds = [metric for metric in measured.metric.unique() if metric.startswith("elbo")]
+    rows: Rows = {("draws of the target", ""): _floors(measured)}
     for label in labels(experiment):
-        budgets = [nfe for name, nfe in found if name == label]
-        for nfe in budgets:
+        for nfe in [nfe for name, nfe in found if name == label]:
             key = (title(experiment, label), f"{nfe}" if nfe else "")
             if found[label, nfe].status == "declined":
-                rows[key] = _everywhere("declined")
+                rows[key] = dict.fromkeys(COLUMNS, "declined")
                 continue
-            rows[key] = {COMPLETE: complete(found[label, nfe])}
+            rows[key] = {COMPLETE: _complete(found[label, nfe])}
             for metric, (heading, digits) in METRICS.items():
-                known = (label, nfe, metric) in numbers.index
-                rows[key][heading] = _number(numbers.loc[(label, nfe, metric)], digits) if known else "–"
-            bounds = [m for m in table.metric.unique() if m.startswith("elbo") and (label, nfe, m) in numbers.index]
-            rows[key][BOUND] = _number(numbers.loc[(label, nfe, bounds[0])], 3) if bounds else "–"
-    result = pd.DataFrame.from_dict(rows, orient="index", columns=[COMPLETE, *(h for h, _ in METRICS.values()), BOUND])
-    result.index = pd.MultiIndex.from_tuples(rows, names=["method", "T"])
-    result.columns = pd.MultiIndex.from_tuples([("", column) for column in result.columns])
-    return result
+                if (label, nfe, metric) in numbers.index:
+                    rows[key][heading] = number(numbers.loc[(label, nfe, metric)], digits)
+            for bound in [metric for metric in bounds if (label, nfe, metric) in numbers.index][:1]:
+                rows[key][BOUND] = number(numbers.loc[(label, nfe, bound)], 3)
+    return Table.of(("method", "T"), rows, COLUMNS)
+
+
+def _complete(record: Record) -> Cell:
+    """Return in how many seeds all modes are found, and what says so."""
+    place = (record.experiment, record.dataset, record.label, record.nfe)
+    return Cell(complete(record), tuple(Source(*place, metric) for metric in COUNTED))
 
 
 def complete(record: Record) -> str:
@@ -75,23 +77,10 @@ def complete(record: Record) -> str:
     return f"{sum(good)}/{len(good)}"
 
 
-def _floors(table: pd.DataFrame) -> dict[str, str]:
-    row = {COMPLETE: "–", BOUND: "–"}
+def _floors(measured: pd.DataFrame) -> Row:
+    row: Row = {}
     for metric, (heading, digits) in METRICS.items():
-        here = table[(table.metric == metric) & table.floor.notna()]
-        row[heading] = "–" if here.empty else f"{here.floor.iloc[0]:.{digits}f} ± {here.floor_std.iloc[0]:.{digits}f}"
+        for first in measured[(measured.metric == metric) & measured.floor.notna()].head(1).to_dict("records"):
+            text = f"{first['floor']:.{digits}f} ± {first['floor_std']:.{digits}f}"
+            row[heading] = Cell(text, (source(first),))
     return row
-
-
-def _everywhere(word: str) -> dict[str, str]:
-    return {COMPLETE: word, BOUND: word} | {heading: word for heading, _ in METRICS.values()}
-
-
-def _number(row: Mapping[str, float], digits: int) -> str:
-    mean = f"{row['mean']:.{digits}f}"
-    return f"{mean} ± {row['sd']:.{digits}f}" if row["seeds"] > 1 else mean
-
-
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(experiment), scale, "table_mixture")

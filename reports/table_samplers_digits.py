@@ -8,16 +8,14 @@ all settings of the official code.
 """
 
 from hsivi.experiment import Experiment
-from reports._samplers import Block, cells
-from reports._tables import write_table
+from reports._samplers import Block, compared
+from reports._tables import Table
 
 EXPERIMENT = "digits"
-OUTPUTS = ("tables/table_samplers_digits.csv", "tables/table_samplers_digits.md", "tables/table_samplers_digits.tex")
 METRICS = ("fd_digits_classifier", "kid_digits_classifier")
 
 
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
+def table(scale: str, experiment: Experiment) -> Table:
+    """Return one block a metric."""
     (digits,) = experiment.data.datasets
-    blocks = [Block(metric, digits, metric) for metric in METRICS]
-    write_table(cells(experiment, blocks), scale, "table_samplers_digits")
+    return compared(experiment, [Block(metric, digits, metric) for metric in METRICS])

@@ -13,17 +13,12 @@ settings of the official code.
 from hsivi.experiment import Experiment
 from reports._images import blocks
 from reports._records import records
-from reports._samplers import cells
-from reports._tables import write_table
+from reports._samplers import compared
+from reports._tables import Table
 
 EXPERIMENT = "fashion_mnist"
-OUTPUTS = (
-    "tables/table_samplers_fashion_mnist.csv",
-    "tables/table_samplers_fashion_mnist.md",
-    "tables/table_samplers_fashion_mnist.tex",
-)
 
 
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(experiment, blocks(experiment, records([experiment]))), scale, "table_samplers_fashion_mnist")
+def table(scale: str, experiment: Experiment) -> Table:
+    """Return one block a metric."""
+    return compared(experiment, blocks(experiment, records([experiment])))

@@ -11,25 +11,22 @@ official code, clipping at the range of images included, which cuts off the part
 from typing import Final
 
 from hsivi.experiment import Experiment
-from reports._samplers import Block, cells
-from reports._tables import write_table
+from reports._samplers import Block, compared
+from reports._tables import Table
 
 EXPERIMENT = "ring"
-OUTPUTS = ("tables/table_samplers_ring.csv", "tables/table_samplers_ring.md", "tables/table_samplers_ring.tex")
 LIKE: Final = "nearest to the target's"
 
 
-def blocks(experiment: Experiment) -> list[Block]:
-    """Return the blocks of the table."""
+def table(scale: str, experiment: Experiment) -> Table:
+    """Return one block a metric."""
     (ring,) = experiment.data.datasets
-    return [
-        Block("js_cell (nats)", ring, "js_cell"),
-        Block("share off all modes", ring, "off_mode", best=LIKE),
-        Block("modes found, of 8", ring, "modes_found", 2, best="none"),
-        Block("sd within modes (right: 1)", ring, "within_mode_sd", 3, best=LIKE),
-    ]
-
-
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(experiment, blocks(experiment)), scale, "table_samplers_ring")
+    return compared(
+        experiment,
+        [
+            Block("js_cell (nats)", ring, "js_cell"),
+            Block("share off all modes", ring, "off_mode", best=LIKE),
+            Block("modes found, of 8", ring, "modes_found", 2, best="none"),
+            Block("sd within modes (right: 1)", ring, "within_mode_sd", 3, best=LIKE),
+        ],
+    )

@@ -7,14 +7,13 @@ x_T, and the lowest noise level of the paper, where they stop.  HSIVI-SM alone i
 """
 
 from hsivi.experiment import Experiment
-from reports._samplers import Block, cells
-from reports._tables import write_table
+from reports._samplers import Block, compared
+from reports._tables import Table
 
 EXPERIMENT = "toy2d"
-OUTPUTS = ("tables/table_samplers_toy2d.csv", "tables/table_samplers_toy2d.md", "tables/table_samplers_toy2d.tex")
 
 
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
+def table(scale: str, experiment: Experiment) -> Table:
+    """Return one block a data set."""
     blocks = [Block(f"{dataset}: js_cell (nats)", dataset, "js_cell") for dataset in experiment.data.datasets]
-    write_table(cells(experiment, blocks), scale, "table_samplers_toy2d")
+    return compared(experiment, blocks)

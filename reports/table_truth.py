@@ -6,24 +6,21 @@ third, independent look.  Distances between covariances are Frobenius distances.
 exact draws as a method is measured with have from the truth: differences far below it mean nothing.
 """
 
-import pandas as pd
-
 from hsivi import layout
 from hsivi.experiment import Experiment
 from hsivi.record import read_json
-from reports._tables import write_table
+from reports._tables import Table
 
 EXPERIMENT = "conditioned_diffusion"
-OUTPUTS = ("tables/table_truth.csv", "tables/table_truth.md", "tables/table_truth.tex")
 
 
-def cells(experiment: Experiment) -> pd.DataFrame:
+def table(scale: str, experiment: Experiment) -> Table:
     """Return one row a fact."""
     (dataset,) = experiment.data.datasets
-    facts = read_json(layout.note(layout.DatasetFiles(experiment.scale, experiment.name, dataset).reference))
-    truth = facts["metadata"]
+    note = read_json(layout.note(layout.DatasetFiles(scale, experiment.name, dataset).reference))
+    truth = note["metadata"]
     norm, distance, (floor, _) = truth["norm"], truth["distance"], truth["floor"]["covariance_frobenius"]
-    rows = {
+    facts = {
         "norm of the covariance: Langevin": f"{norm['langevin']:.4f}",
         "norm of the covariance: Hamiltonian Monte Carlo": f"{norm['hmc']:.4f}",
         "norm of the covariance: Laplace": f"{norm['laplace']:.4f}",
@@ -44,12 +41,4 @@ def cells(experiment: Experiment) -> pd.DataFrame:
             f"{truth['expected_floor']:.4f}"
         ),
     }
-    table = pd.DataFrame({"value": rows})
-    table.index.name = "quantity"
-    table.columns = pd.MultiIndex.from_tuples([("", "value")])
-    return table
-
-
-def render(scale: str, experiment: Experiment) -> None:
-    """Write the table as CSV, Markdown and LaTeX."""
-    write_table(cells(experiment), scale, "table_truth")
+    return Table.of(("quantity",), {(quantity,): {"value": text} for quantity, text in facts.items()})

@@ -15,7 +15,8 @@ from hsivi.data.mixture import Mixture
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import Measurement, Record, write_json
-from reports import _style, figure1, figure2, figure3, figure8, figure9, table4, table_mixture
+from reports import _style, figure1, table4, table_mixture
+from tests.rendering import render
 
 SEEDS = (11, 12, 13)
 N, DIM = 400, 60
@@ -161,7 +162,7 @@ def ring_results(experiment: Experiment) -> None:
 
 
 def test_the_table_of_the_ring():
-    table_mixture.render("smoke", give(ring(), ring_results))
+    render("table_mixture", "smoke", give(ring(), ring_results))
     table = read("table_mixture", ["method", "T"])
     ours = table.loc["HSIVI-SM", "5"]
     assert ours["sd within modes"] == "1.0000 ± 0.1000"
@@ -185,7 +186,7 @@ def test_one_seed_has_no_deviation():
     lone = ring().model_copy(update={"seeds": (11,)})
     for cell in methods.cells(lone):
         write(cell, {name: values[:1] for name, values in GOOD.items()}, {})
-    table_mixture.render("smoke", lone)
+    render("table_mixture", "smoke", lone)
     table = read("table_mixture", ["method", "T"])
     assert table.loc["HSIVI-SM", "5"]["modes found"] == "8.00"
     assert table.loc["HSIVI-SM", "5"][table_mixture.COMPLETE] == "1/1"
@@ -198,8 +199,8 @@ def give(experiment: Experiment, make: Any) -> Experiment:
 
 def test_the_figures_of_the_ring():
     here = give(ring(), ring_results)
-    for figure in (figure1, figure2, figure8):
-        figure.render("smoke", here)
+    for figure in ("figure1", "figure2", "figure8"):
+        render(figure, "smoke", here)
     for name in ("figure1", "figure2", "figure8"):
         drawn(name)
 
@@ -219,7 +220,7 @@ def points(panel: Any) -> np.ndarray:
 
 def test_figures_of_the_ring_show_what_is_stored(figures):
     here = give(ring(), ring_results)
-    figure2.render("smoke", here)
+    render("figure2", "smoke", here)
     panels = figures["figure2"].axes
     assert len(panels) == 10
     for k, label in enumerate(("sivi_lb", "sivi_sm", "hsivi_lb", "hsivi_sm", "uivi")):
@@ -230,7 +231,7 @@ def test_figures_of_the_ring_show_what_is_stored(figures):
         side_by_side = np.stack([strip.collections[2 * seed + 1].get_offsets() for seed in range(3)])
         assert np.allclose(side_by_side - 32.2 * np.array([[[0, 0]], [[1, 0]], [[2, 0]]]), x, atol=1e-4)
         assert [text.get_text() for text in strip.texts] == ["11", "12", "13"]
-    figure8.render("smoke", here)
+    render("figure8", "smoke", here)
     panels = figures["figure8"].axes
     x = Mixture.ring().draw(3 * N, "hsivi_sm-diffusion")[:N]
     for t, panel in zip((4, 3, 2, 1, 0), panels[5:], strict=True):
@@ -241,7 +242,7 @@ def test_figures_of_the_ring_show_what_is_stored(figures):
         reach = np.abs(outer).max()
         assert reach == pytest.approx((1 - t / 5) ** 0.5 * 10 + 2, abs=0.1)
     assert [panel.get_ylabel() for panel in panels[::5]] == ["HSIVI-LB", "HSIVI-SM"]
-    figure1.render("smoke", here)
+    render("figure1", "smoke", here)
     maps = [panel.images[0].get_array() for panel in figures["figure1"].axes]
     assert np.allclose(maps[4], maps[9])  # both bridges end at the target
     assert np.allclose(maps[0], figure1.density(lambda at: figure1.geometric(Mixture.ring(), 0.2, at)))
@@ -254,9 +255,9 @@ def test_figures_say_what_was_declined_or_not_run():
     here = ring().model_copy(update={"methods": ring().methods | off})
     for cell in methods.cells(here):
         write(cell, {}, {}, status="declined")
-    table_mixture.render("smoke", here)
-    for figure in (figure2, figure8):
-        figure.render("smoke", here)
+    render("table_mixture", "smoke", here)
+    for figure in ("figure2", "figure8"):
+        render(figure, "smoke", here)
     words = (
         Path("reports/smoke/figures/figure2.svg").read_text(),
         Path("reports/smoke/figures/figure8.svg").read_text(),
@@ -321,7 +322,7 @@ def posterior_results(experiment: Experiment) -> None:
 
 
 def test_table_4():
-    table4.render("smoke", give(posterior(), posterior_results))
+    render("table4", "smoke", give(posterior(), posterior_results))
     table = read("table4", ["metric", "method"])
     assert list(table.columns) == ["T = 1", "T = 2", "T = 5", "no layers", "draws", "change"]
     heading = table4.BLOCKS["covariance_frobenius"][0]
@@ -353,8 +354,8 @@ def test_table_4():
 
 def test_the_figures_of_the_posterior():
     here = give(posterior(), posterior_results)
-    figure3.render("smoke", here)
-    figure9.render("smoke", here)
+    render("figure3", "smoke", here)
+    render("figure9", "smoke", here)
     assert drawn("figure3").shape == drawn("figure9").shape
     text = Path("reports/smoke/figures/figure3.svg").read_text()
     assert "<!-- HSIVI-SM -->" in text
@@ -366,7 +367,7 @@ def test_the_figures_of_the_posterior():
 
 def test_bands_are_those_of_the_stored_moments_and_samples(figures):
     here = give(posterior(), posterior_results)
-    figure3.render("smoke", here)
+    render("figure3", "smoke", here)
     files = layout.DatasetFiles("smoke", here.name, "conditioned_diffusion")
     truth, data = load_arrays(files.reference), load_arrays(files.data)
     panels = figures["figure3"].axes
@@ -399,11 +400,11 @@ def test_figures_of_the_posterior_with_rows_missing():
             update={"methods": rows | {"hsivi_lb": rows["hsivi_lb"].model_copy(update=changes)}}
         )
         posterior_results(here)
-        figure9.render("smoke", here)
-        table4.render("smoke", here)
+        render("figure9", "smoke", here)
+        render("table4", "smoke", here)
     assert Path("reports/smoke/figures/figure9.svg").read_text().count("<!-- not run at this scale -->") == 4
     for cell in methods.cells(here):
         write(cell, {}, {}, status="declined")
-    figure3.render("smoke", here)
-    table4.render("smoke", here)
+    render("figure3", "smoke", here)
+    render("table4", "smoke", here)
     assert "<!-- declined -->" in Path("reports/smoke/figures/figure3.svg").read_text()

@@ -1,6 +1,5 @@
 """Reports on samplers, rendered from made-up results of the real experiments in both scopes."""
 
-import importlib
 import zlib
 from collections.abc import Iterator
 from functools import cache
@@ -25,10 +24,11 @@ from hsivi.methods import Cell
 from hsivi.record import Measurement, Record, write_json
 from hsivi.schedule import LinearBetaSchedule
 from hsivi.time_grid import fast_orders, time_grid
-from reports import _ddim, _mix, _samplers, _style, figure_blow_up, margins
+from reports import _ddim, _mix, _samplers, _style
 from reports._findings import blow_up, findings, ranks
 from reports._records import title
 from reports._tables import latex
+from tests.rendering import REPORTS, render
 
 SCRIPTS = (
     *("figure_nfe_ring", "figure_nfe_toy2d", "figure_nfe_digits", "figure_blow_up", "figure_mix", "figure_mix_digits"),
@@ -161,9 +161,8 @@ def read(name: str, scale: str = "quick") -> pd.DataFrame:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_renders(run: tuple[str, str], name: str) -> None:
     scale, scope = run
-    script = importlib.import_module(f"reports.{name}")
-    script.render(scale, load(script.EXPERIMENT, scale, scope))
-    for path in (layout.reports(scale) / file for file in script.OUTPUTS):
+    (experiment,) = REPORTS[name].experiments
+    for path in render(name, scale, load(experiment, scale, scope)):
         if path.suffix == ".png":
             pixels = image.imread(path)
             assert min(pixels.shape[:2]) > 150
@@ -183,7 +182,7 @@ def test_every_script_renders(run: tuple[str, str], name: str) -> None:
 @pytest.mark.usefixtures("full")
 def test_cells_are_the_numbers_of_the_records():
     ring = load("ring", "quick", "full")
-    importlib.import_module("reports.table_samplers_ring").render("quick", ring)
+    render("table_samplers_ring", "quick", ring)
     table = read("table_samplers_ring").set_index(["metric", "sampler"])
     assert list(table.columns[:2]) == ["protocol", "time grid"]
     assert list(table.columns[2:]) == [*(f"NFE {nfe}" for nfe in (0, 4, 5, 10, 15, 20, 50, 1000)), "note"]
@@ -208,7 +207,7 @@ def test_cells_are_the_numbers_of_the_records():
 @pytest.mark.usefixtures("full")
 def test_the_best_of_protocol_common_is_marked():
     ring = load("ring", "quick", "full")
-    importlib.import_module("reports.table_samplers_ring").render("quick", ring)
+    render("table_samplers_ring", "quick", ring)
     table = read("table_samplers_ring").set_index(["metric", "sampler"])
     common = [label for label, row in methods.rows(ring).items() if row.protocol == "common"]
     common = [label for label in common if label not in ("prior", "reference", "hsivi_sm")]
@@ -231,7 +230,7 @@ def test_scope_core_has_its_own_rows_only(results, monkeypatch):
     monkeypatch.chdir(results["smoke", "core"])
     for name in METRICS:
         core, everything = load(name, "smoke", "core"), load(name, "smoke", "full")
-        importlib.import_module(f"reports.table_samplers_{name}").render("smoke", core)
+        render(f"table_samplers_{name}", "smoke", core)
         table = read(f"table_samplers_{name}", "smoke")
         shown = {title(everything, label) for label in methods.rows(core)}
         assert set(table.sampler) == shown
@@ -262,7 +261,7 @@ def test_one_row_stands_for_its_family():
 @pytest.mark.usefixtures("full")
 def test_lines_are_means_over_seeds(figures):
     toys = load("toy2d", "quick", "full")
-    importlib.import_module("reports.figure_nfe_toy2d").render("quick", toys)
+    render("figure_nfe_toy2d", "quick", toys)
     figure = figures["figure_nfe_toy2d"]
     assert [panel.get_title() for panel in figure.axes] == list(toys.data.datasets)
     panel = figure.axes[1]
@@ -284,13 +283,13 @@ def test_figures_say_what_was_not_run(results, monkeypatch, figures):
     monkeypatch.chdir(results["smoke", "core"])
     ring = load("ring", "smoke", "core")
     for name in ("figure_mix", "figure_blow_up"):
-        importlib.import_module(f"reports.{name}").render("smoke", ring)
+        render(name, "smoke", ring)
         words = [text.get_text() for panel in figures[name].axes for text in panel.texts]
         assert any("not run in scope core" in text and "SCOPE=full EXPERIMENTS=ring" in text for text in words)
     off = {label: row.model_copy(update={"enabled": False}) for label, row in ring.methods.items()}
     nothing = ring.model_copy(update={"methods": off})
     for name in ("figure_nfe_ring", "figure_blow_up", "figure_ddim_ring", "figure_mix"):
-        importlib.import_module(f"reports.{name}").render("smoke", nothing)
+        render(name, "smoke", nothing)
         assert any("not run" in text.get_text() for panel in figures[name].axes for text in panel.texts)
 
 
@@ -315,7 +314,7 @@ def test_the_best_m_is_that_of_the_lowest_mean(figures):
     assert _mix.best(separate).m[10] == lowest
     ends = table[(table.chain == "mixed") & (table.nfe == 4) & (table.m == 0)]
     assert np.allclose(ends.value, [value("iddim-0", 4, "js_cell", s) for s in ring.seeds])
-    importlib.import_module("reports.figure_mix").render("quick", ring)
+    render("figure_mix", "quick", ring)
     left, *_, right = figures["figure_mix"].axes
     assert f"NFE 10: best m = {lowest:g}" in [text.get_text() for text in left.get_legend().get_texts()]
     words = [text.get_text() for text in right.get_legend().get_texts()]
@@ -337,7 +336,7 @@ def test_errors_of_ddim_are_those_of_the_arrays():
 @pytest.mark.usefixtures("full")
 def test_the_blow_up_shows_the_first_seed(figures):
     ring = load("ring", "quick", "full")
-    figure_blow_up.render("quick", ring)
+    render("figure_blow_up", "quick", ring)
     panel, *_, sizes = figures["figure_blow_up"].axes[:5]
     x = arrays(ring, Cell("quick", "ring", "unit_ring", "dpm_solver_fast", 5))["samples"][0, 0]
     assert np.allclose(panel.collections[0].get_offsets(), x)
@@ -399,7 +398,7 @@ def test_what_the_caption_of_the_blow_up_says():
 # ------------------------------------------------------------------------------------------------ margins and findings
 def test_margins_rank_rivals_of_protocol_common(run):
     experiments = [load(name, *run) for name in METRICS]
-    margins.render(run[0], experiments)
+    render("margins", run[0], *experiments)
     table = read("margins", run[0])
     digits = experiments[2]
     ours = table[(table["data set"] == "digits") & (table["T"] == "5") & (table.metric == "fd_digits_classifier")]
@@ -413,7 +412,7 @@ def test_margins_rank_rivals_of_protocol_common(run):
     (ring,) = table[table["data set"] == "unit_ring"].to_dict("records")
     assert (ring["method"], ring["rival"]) == ("HSIVI-SM", "–")
     assert ring["outcome"] == ("declined" if run[1] == "full" else "not run")
-    margins.render(run[0], [experiments[0]])
+    render("margins", run[0], experiments[0])
     assert len(read("margins", run[0])) == 1
 
 
