@@ -69,7 +69,16 @@ def _claim(row: int, outcome: Outcome, link: Callable[[Source], str]) -> Claim:
         "difference": _interval(outcome),
         "seeds": _seeds(outcome),
     }
-    comparisons = [{"words": words(c), "sign": WORDS[c.outcome.value], "keys": _keys(c.sources)} for c in outcome.comparisons]
+    comparisons = [
+        {
+            "words": words(c),
+            "verdict": c.outcome.value,
+            "sign": WORDS[c.outcome.value],
+            "keys": _keys(c.sources),
+            "link": link(c.sources[0]) if c.sources else "",
+        }
+        for c in outcome.comparisons
+    ]
     return Claim(row, outcome, texts, comparisons, _keys(sources), link(sources[0]) if sources else "")
 
 
@@ -120,7 +129,13 @@ def counts(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Return how many claims have each verdict, and what the verdict means."""
     found = Counter(outcome.verdict.value for outcome in outcomes)
     return [
-        {"verdict": v.value, "count": found[v.value], "sign": WORDS[v.value][0], "word": WORDS[v.value][1], "meaning": WORDS[v.value][2]}
+        {
+            "verdict": v.value,
+            "count": found[v.value],
+            "sign": WORDS[v.value][0],
+            "word": WORDS[v.value][1],
+            "meaning": WORDS[v.value][2],
+        }
         for v in Verdict
     ]
 

@@ -5,6 +5,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from markupsafe import Markup
 
 from hsivi.config import ROOT
@@ -70,3 +71,9 @@ def _script(text: str) -> Markup:
 
 def _hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def libraries(folder: Path = FOLDER) -> list[dict[str, str]]:
+    """Return the libraries that the page carries: name, version, licence, home page, file and its SHA-256."""
+    found: list[dict[str, str]] = yaml.safe_load((folder / "vendor" / "vendor.yaml").read_text())
+    return found

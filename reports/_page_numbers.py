@@ -15,11 +15,14 @@ from hsivi.experiment import Experiment
 from hsivi.methods import Cell as MeasuredCell
 from hsivi.record import Record
 from hsivi.tidy import tidy
+from reports import _samplers
 from reports._costs import Cost, cost
 from reports._page_colours import look
 from reports._records import records, summary
 from reports._tables import EMPTY, Cell, Source, Table
 
+CONTROLS = (*_samplers.CONTROLS, "base")
+"""Rows that plots leave out: they bound the numbers, and are no methods."""
 STAGES = ("fit", "sample", "measure")
 INDEX = ("experiment", "data set", "method", "NFE", "metric")
 COLUMNS = (
@@ -128,7 +131,10 @@ class Numbers:
         metrics = dict.fromkeys(str(row["metric"]) for _, row in self._lines if row is not None)
         return {
             "dataset": [{"value": d, "title": d} for d in dict.fromkeys(r.dataset for r in self.records)],
-            "method": [{"value": label, "title": title, **look(label)} for label, title in named.items()],
+            "method": [
+                {"value": label, "title": title, "control": label in CONTROLS, **look(label)}
+                for label, title in named.items()
+            ],
             "nfe": [{"value": str(n), "title": str(n)} for n in sorted({r.nfe for r in self.records})],
             "metric": [{"value": m, "title": m} for m in metrics],
         }

@@ -111,18 +111,14 @@ def picture(path: Path) -> Picture:
     """Return a PNG file as WebP without loss, in less than half the bytes."""
     text = io.BytesIO()
     with Image.open(path) as image:
-        image.save(text, "WEBP", lossless=True, method=2, quality=30)
+        image.save(text, "WEBP", lossless=True, method=1, quality=20)
         width, height = image.size
     return Picture("data:image/webp;base64," + base64.b64encode(text.getvalue()).decode(), width, height)
 
 
 def build(report: Report, scale: str, experiments: Sequence[Experiment]) -> Table | None:
     """Return the table that a script makes, or None where it makes none."""
-    script = importlib.import_module(f"reports.{report.name}")
-    if not hasattr(script, "table"):
+    if not report.table:
         return None
-    if report.experiments is None:
-        return script.table(scale, experiments)
-    named = {experiment.name: experiment for experiment in experiments}
-    wanted = [named[name] for name in report.shown(named)]
-    return script.table(scale, wanted[0] if isinstance(script.EXPERIMENT, str) else wanted)
+    script = importlib.import_module(f"reports.{report.name}")
+    return script.table(scale, report.given(experiments))

@@ -45,6 +45,11 @@ class ShownTable:
     row_facets: list[Facets]
     column_facets: list[Facets]
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns, without groups."""
+        return [*self.index, *self.columns]
+
 
 def shown(
     name: str, table: Table, link: Callable[[Source], str], titles: Mapping[str, Iterable[str]], datasets: Sequence[str]
@@ -60,10 +65,7 @@ def shown(
     """
     spans = groups(table.columns)
     by_column = _columns(table)
-    rows = [
-        [_cell(table, i, j, link) for j in range(len(table.header))]
-        for i in range(len(table.rows))
-    ]
+    rows = [[_cell(table, i, j, link) for j in range(len(table.header))] for i in range(len(table.rows))]
     return ShownTable(
         name,
         table.index,

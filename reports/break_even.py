@@ -17,11 +17,10 @@ from hsivi.tidy import tidy
 from reports._costs import Cost, break_even, cost, headline
 from reports._records import records, summary, title
 from reports._samplers import family, rivals
-from reports._tables import Cell, Table, source
+from reports._tables import Cell, Row, Rows, Table, source
 from reports.margins import OURS
 
 EXPERIMENT = None
-OUTPUTS = ("tables/break_even.csv", "tables/break_even.md", "tables/break_even.tex")
 INDEX = ("data set", "T", "method", "rival")
 COLUMNS = ("metric", "ours", "training s", "ms a sample", "rival's NFE", "rival's", "rival's ms a sample", "break-even")
 NOT_REACHED, NEVER = "not reached", "never"
@@ -53,7 +52,7 @@ class Rivalry:
 
 def table(scale: str, experiments: Sequence[Experiment]) -> Table:
     """Return one row for each data set, budget of HSIVI-SM, and rival."""
-    rows = {}
+    rows: Rows = {}
     for experiment in experiments:
         for found in rivalries(experiment):
             names = (title(experiment, found.ours["method"]), title(experiment, found.rival))
@@ -63,6 +62,8 @@ def table(scale: str, experiments: Sequence[Experiment]) -> Table:
 
 def rivalries(experiment: Experiment) -> Iterator[Rivalry]:
     """Yield every budget of HSIVI-SM with every rival measured on the same data set."""
+    if experiment.task != "diffusion":
+        return
     made = {(r.dataset, r.label, r.nfe): r for r in records([experiment]) if r.status == "ok"}
     metric = headline(experiment, list(made.values()))
     if metric is None or not made:
@@ -82,8 +83,8 @@ def rivalries(experiment: Experiment) -> Iterator[Rivalry]:
                 yield Rivalry(ours, rival, equal[0], own, equal[1])
 
 
-def _row(found: Rivalry) -> dict[str, Cell | str]:
-    row: dict[str, Cell | str] = {
+def _row(found: Rivalry) -> Row:
+    row: Row = {
         "metric": found.ours["metric"],
         "ours": _mean(found.ours),
         "training s": f"{found.cost.training:.1f}",

@@ -11,8 +11,8 @@ from hsivi.record import write_atomically
 from reports import _page_claims, _page_run, table1_question, verdicts
 from reports._costs import headline
 from reports._findings import findings
-from reports._page_files import FOLDER, code
-from reports._page_numbers import Numbers
+from reports._page_files import FOLDER, code, libraries
+from reports._page_numbers import Numbers, relative
 from reports._page_parts import VERDICTS, Parts
 from reports._verdicts import outcomes
 from reports.break_even import rivalries
@@ -36,6 +36,7 @@ INPUTS = (
     "reports/page/axes.js",
     "reports/page/plots.js",
     "reports/page/start.js",
+    "reports/page/vendor/vendor.yaml",
     "reports/page/vendor/dataTables.min.js",
     "reports/page/vendor/plotly-basic.min.js",
 )
@@ -52,9 +53,13 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
 def page(**values: Any) -> str:
     """Return the page; everything that is shown is escaped."""
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("page.html.jinja").render(code=code(), signs=_page_claims.WORDS, **values)
+    return environment.get_template("page.html.jinja").render(code=code(), libraries=libraries(), **values)
 
 
 def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
@@ -71,13 +76,16 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
     return {
         "scale": scale,
         "title": TITLE,
+        "metrics": relative(scale, layout.metrics_table(scale)),
         "experiment_flag": " ".join(experiment.name for experiment in experiments),
         "counts": counts,
         "claims": claims,
         "ledger": shown_ledger,
         "ledger_columns": _page_claims.columns(ledger, claims),
         "findings": findings(experiments),
-        "question": [s for e in experiments if e.name == table1_question.EXPERIMENT for s in table1_question.sentences(scale, e)],
+        "question": [
+            s for e in experiments if e.name == table1_question.EXPERIMENT for s in table1_question.sentences(scale, e)
+        ],
         "parts": every,
         "choices": choices,
         "training": _page_run.training(scale, experiments),
@@ -88,7 +96,9 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
             "choices": choices,
             "numbers": numbers.embedded(),
             "files": parts.files,
-            "headlines": {e.name: headline(e, [r for r in numbers.records if r.experiment == e.name]) for e in experiments},
+            "headlines": {
+                e.name: headline(e, [r for r in numbers.records if r.experiment == e.name]) for e in experiments
+            },
             "rivalries": [_rivalry(e, r) for e in experiments for r in rivalries(e)],
         },
     }
