@@ -16,7 +16,8 @@ class Cost:
     """Seconds that a row takes for one budget.
 
     Attributes:
-        training: of one training for this budget, beyond the score model that all rows share; 0 where nothing is learned.
+        training: of one training for this budget, beyond the score model that all rows share; 0 if it
+            learns nothing.
         sample: of drawing one sample.
     """
 
@@ -39,8 +40,8 @@ def cost(experiment: Experiment, record: Record) -> Cost:
 def break_even(ours: Cost, rival: Cost) -> float:
     """Return the number of samples from which on ours takes less time than the rival, training included.
 
-    It solves ours.total(n) = rival.total(n).  The answer is 0 where ours is never slower, and infinite where a sample of
-    the rival takes no longer, so that training never pays.
+    It solves ours.total(n) = rival.total(n).  The answer is 0 where ours is never slower, and infinite where a sample
+    of the rival takes no longer, so that training never pays.
     """
     extra, saved = ours.training - rival.training, rival.sample - ours.sample
     if saved <= 0:

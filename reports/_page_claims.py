@@ -18,7 +18,11 @@ WORDS = {
     "NOT_RUN": ("○", "not run", "nothing of ours to compare with in this run"),
 }
 """Sign, words and meaning of each verdict."""
-PAPERS = {"hsivi": "HSIVI", "gdim": "gDDIM", "dvp_vae": "DVP-VAE"}
+ORDER = (
+    *("verdict", "statement", "printed", "ours", "compared with", "difference", "interval"),
+    *("margin", "seeds", "reason"),
+)
+"""The first columns of the table of verdicts on the page; others follow."""
 
 
 @dataclass(frozen=True)
@@ -164,5 +168,5 @@ def columns(table: Table, made: Sequence[Claim]) -> list[int]:
     """
     if len(table.rows) != len(made):
         raise ValueError(f"table of verdicts: got {len(table.rows)} lines, expected one for each of {len(made)} claims")
-    first = [table.header.index(name) for name in ("verdict", "claim") if name in table.header]
+    first = [table.header.index(name) for name in ORDER if name in table.header]
     return [*first, *(j for j in range(len(table.header)) if j not in first)]

@@ -48,6 +48,10 @@ class Numbers:
         """All records, in the order of the tables."""
         return records(self.experiments)
 
+    def of(self, experiment: Experiment) -> list[Record]:
+        """Return the records of one experiment."""
+        return [record for record in self.records if record.experiment == experiment.name]
+
     @cached_property
     def _costs(self) -> list[Cost]:
         named = {experiment.name: experiment for experiment in self.experiments}
@@ -131,10 +135,7 @@ class Numbers:
         metrics = dict.fromkeys(str(row["metric"]) for _, row in self._lines if row is not None)
         return {
             "dataset": [{"value": d, "title": d} for d in dict.fromkeys(r.dataset for r in self.records)],
-            "method": [
-                {"value": label, "title": title, "control": label in CONTROLS, **look(label)}
-                for label, title in named.items()
-            ],
+            "method": [_choice(label, title) for label, title in named.items()],
             "nfe": [{"value": str(n), "title": str(n)} for n in sorted({r.nfe for r in self.records})],
             "metric": [{"value": m, "title": m} for m in metrics],
         }
@@ -164,6 +165,10 @@ def titles(experiments: Sequence[Experiment]) -> dict[str, set[str]]:
         for label in methods.rows(experiment):
             found.setdefault(methods.title(experiment, label), set()).add(label)
     return found
+
+
+def _choice(label: str, title: str) -> dict[str, Any]:
+    return {"value": label, "title": title, "control": label in CONTROLS, **look(label)}
 
 
 def _number(value: float) -> float | None:

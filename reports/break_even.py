@@ -1,9 +1,10 @@
 """Break-even: how many samples must be drawn before the training of HSIVI-SM pays off.
 
-A rival is a row of protocol common; of its budgets whose mean is at most HSIVI-SM's, the quickest is what it needs for
-equal quality.  Then n = (training seconds of HSIVI-SM - those of the rival) / (the rival's seconds a sample - HSIVI-SM's).
-Seconds are those of this run: of one training, without the score model that all share.  Means are compared as they are,
-without a test.  "never": the rival takes no longer for a sample.  "not reached": no budget that was run has that quality.
+A rival is a row of protocol common; of its budgets whose mean is at most HSIVI-SM's, the quickest is what it needs
+for equal quality.  Then n = (training seconds of HSIVI-SM - those of the rival) / (the rival's seconds a sample -
+HSIVI-SM's).  Seconds are those of this run: of one training, without the score model that all share.  Means are
+compared as they are, without a test.  "never": the rival takes no longer for a sample.  "not reached": no budget that
+was run is as good.
 """
 
 import math

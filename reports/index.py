@@ -20,6 +20,7 @@ from reports.break_even import rivalries
 EXPERIMENT = None
 INPUTS = (
     "claims/claims.csv",
+    "claims/ledger.yaml",
     "reports/page/page.html.jinja",
     "reports/page/tables.html.jinja",
     "reports/page/page.css",
@@ -71,6 +72,7 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
     ledger = verdicts.table(scale, experiments)
     shown_ledger = parts.show(VERDICTS, ledger)
     every = parts.every()
+    toys = [e for e in experiments if e.name == table1_question.EXPERIMENT]
     counts = _page_claims.counts(found)
     choices = numbers.choices() | {"verdict": [{"value": c["verdict"], "title": c["word"]} for c in counts]}
     return {
@@ -83,9 +85,7 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
         "ledger": shown_ledger,
         "ledger_columns": _page_claims.columns(ledger, claims),
         "findings": findings(experiments),
-        "question": [
-            s for e in experiments if e.name == table1_question.EXPERIMENT for s in table1_question.sentences(scale, e)
-        ],
+        "question": [sentence for e in toys for sentence in table1_question.sentences(scale, e)],
         "parts": every,
         "choices": choices,
         "training": _page_run.training(scale, experiments),
