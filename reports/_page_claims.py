@@ -78,7 +78,7 @@ def _claim(row: int, outcome: Outcome, link: Callable[[Source], str]) -> Claim:
             "words": words(c),
             "verdict": c.outcome.value,
             "sign": WORDS[c.outcome.value],
-            "keys": _keys(c.sources),
+            "numbers": _keys(c.sources),
             "link": link(c.sources[0]) if c.sources else "",
         }
         for c in outcome.comparisons

@@ -104,20 +104,26 @@ def _row(
 def _columns(table: Table) -> list[Facets]:
     """Return what each column is about: a facet that has one value in each of several columns, and not the same in all.
 
-    Columns of cells with several numbers (a difference, say) are about nothing in particular.
+    Columns of cells with several numbers (a difference, say), and columns of numbers that earlier ones show (the floor
+    that a record gives, say), are about nothing in particular.
     """
     found: list[Facets] = [{} for _ in table.columns]
+    own = [_own_sources(table, j) for j in range(len(table.columns))]
     for facet in FACETS:
-        values = []
-        for j in range(len(table.columns)):
-            cells = [cells[j].sources for _, cells in table.rows if cells[j].sources]
-            own = _values((s for sources in cells for s in sources), facet) if all(len(c) == 1 for c in cells) else []
-            values.append(own[0] if len(own) == 1 else None)
-        if len(set(values) - {None}) > 1:
-            for place, value in zip(found, values, strict=True):
-                if value is not None:
-                    place[facet] = [value]
+        single = [_values(sources, facet) if len(_values(sources, facet)) == 1 else [] for sources in own]
+        if len({values[0] for values in single if values}) > 1:
+            for place, values in zip(found, single, strict=True):
+                if values:
+                    place[facet] = values
     return found
+
+
+def _own_sources(table: Table, j: int) -> list[Source]:
+    """Return the numbers of a column; none if its cells have several, or if earlier columns show all of them."""
+    cells = [cells[j].sources for _, cells in table.rows if cells[j].sources]
+    earlier = {source for _, cells in table.rows for cell in cells[:j] for source in cell.sources}
+    sources = [source for of_cell in cells for source in of_cell]
+    return [] if any(len(of_cell) > 1 for of_cell in cells) or earlier.issuperset(sources) else sources
 
 
 def embedded(table: Table) -> dict[str, str]:

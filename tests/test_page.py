@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import html
 import io
 import json
 import os
@@ -95,7 +96,9 @@ def test_scripts_parse(tmp_path: Path):
     subprocess.run(["node", "--check", whole], check=True)
 
 
-@pytest.mark.parametrize("label", ["reference", "hsivi_sm", "ddim", "ddpm", "uivi", "laplace", "dpm_solver_multistep", "x"])
+@pytest.mark.parametrize(
+    "label", ["reference", "hsivi_sm", "ddim", "ddpm", "uivi", "laplace", "dpm_solver_multistep", "x"]
+)
 def test_signs_are_seen_in_the_dark(label: str):
     assert contrast(look(label)["dark"], DARK_PAPER) >= 3
     if contrast(look(label)["light"], DARK_PAPER) >= 3:
@@ -154,12 +157,13 @@ def test_cells_are_the_same_in_all_formats(made: Made):
 
 def test_the_page_is_small_and_loads_nothing(made: Made):
     assert made.path.stat().st_size < BYTES
-    assert not re.findall(r"<(?:script|img|link|iframe)[^>]+(?:src|href)=[\"']?(?!data:|http-equiv)[a-z]+:", made.text)
+    outside = re.sub(r"<script.*?</script>", "", made.text, flags=re.DOTALL)
+    assert not re.findall(r"<(?:img|link|iframe|object)[^>]+(?:src|href|data)=[\"']?(?!data:)[a-z]+:", outside)
     assert "<script src" not in made.text
-    assert "default-src 'none'" in made.text and "unsafe-eval" not in made.text
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', made.text)
     assert policy is not None
-    assert "'unsafe-inline'" not in policy[1].split("script-src")[1].split(";")[0]
+    rules = html.unescape(policy[1])
+    assert "default-src 'none'" in rules and "unsafe" not in rules.split("script-src")[1].split(";")[0]
 
 
 # In the browser
@@ -303,7 +307,7 @@ def test_filters_are_kept_in_the_address(visit: Visitor):
     visit.page.wait_for_selector("html[data-ready]")
     assert visit.state() == narrow
     visit.page.go_back()
-    visit.page.wait_for_function("document.querySelectorAll('#filters input:checked').length == 2")
+    required().expect(visit.page.locator("#filters input:checked")).to_have_count(2)
     visit.page.click("#clear")
     assert visit.state() == everything
     assert not visit.page.locator("#clear").is_visible()
@@ -312,7 +316,7 @@ def test_filters_are_kept_in_the_address(visit: Visitor):
 def test_words_are_found_in_claims_and_numbers(visit: Visitor):
     visit.page.keyboard.press("/")
     visit.page.keyboard.type("moons js_cell 1000")
-    visit.page.wait_for_function("document.querySelector('#explorer-count').textContent.includes(' of ')")
+    required().expect(visit.page.locator("#explorer-count")).to_contain_text(" of ")
     texts = visit.page.locator("#explorer-table tbody tr").all_inner_texts()
     assert texts and all("moons" in text and "js_cell" in text and "1000" in text for text in texts)
     visit.page.fill("#find", "no such words anywhere")
@@ -409,9 +413,10 @@ def test_plots_show_the_numbers_and_lead_to_them(visit: Visitor):
 
 def test_names_never_run(visit: Visitor):
     visit.open(f"#q=DDPM&number={KEY}")
-    assert HOSTILE in visit.page.inner_text("dialog", timeout=1000) or visit.page.locator(
-        "dialog dd", has_text="window.hacked"
-    ).count()
+    assert (
+        HOSTILE in visit.page.inner_text("dialog", timeout=1000)
+        or visit.page.locator("dialog dd", has_text="window.hacked").count()
+    )
     visit.page.keyboard.press("Escape")
     assert HOSTILE in visit.page.text_content("#explorer-table tbody")
     assert HOSTILE in visit.page.text_content("table[data-table=table_samplers_toy2d]")
@@ -434,7 +439,8 @@ def test_everything_is_reached_by_keyboard(visit: Visitor):
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    page.focus(f"a[data-keys='{KEY}'] >> nth=0")
+    page.click("#clear")
+    page.focus(f"table[data-table=table1] a[data-keys='{KEY}']")
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog[open]")
     page.keyboard.press("Tab")
@@ -446,8 +452,10 @@ def test_headings_and_names_are_in_order(visit: Visitor):
     levels = visit.page.eval_on_selector_all("main :is(h1,h2,h3,h4)", "all => all.map((h) => Number(h.tagName[1]))")
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
-    nameless = "all => all.filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length))"
-    assert visit.page.eval_on_selector_all("button, a, select, input", f"{nameless[:-1]}).length") == 0
+    named = "e.textContent.trim() || e.ariaLabel || e.labels?.length || e.querySelector('img[alt]')"
+    assert (
+        visit.page.eval_on_selector_all("button, a, select, input", f"all => all.filter((e) => !({named})).length") == 0
+    )
     assert visit.page.eval_on_selector_all("img:not([alt])", "all => all.length") == 0
     ids = visit.page.eval_on_selector_all("[id]", "all => all.map((e) => e.id)")
     assert len(ids) == len(set(ids))
@@ -479,9 +487,13 @@ CONTRASTS = """() => {
     return rgb(getComputedStyle(document.body).backgroundColor); };
   const over = (front, back) => front.map((c, i) => i < 3 ? c * front[3] / 255 + back[i] * (1 - front[3] / 255) : 255);
   const low = new Set();
+  const seen = new Map();
   for (const e of document.querySelectorAll("main *, .bar *, nav *")) {
+    const kind = [e, e.parentElement, e.parentElement.parentElement].map((x) => x.tagName + x.className).join(" ");
+    seen.set(kind, (seen.get(kind) || 0) + 1);
+    if (seen.get(kind) > 3) continue;
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || e.closest("[hidden], svg, noscript") || !e.getClientRects().length) continue;
+    if (!own || e.closest("[hidden], .disabled, svg, noscript") || !e.getClientRects().length) continue;
     let faint = 1;
     for (let p = e; p; p = p.parentElement) faint *= Number(getComputedStyle(p).opacity);
     const back = behind(e), colour = rgb(getComputedStyle(e).color);
@@ -519,7 +531,7 @@ def test_without_scripts_there_are_tables_and_links(browser: Any, made: Made):
 
 @pytest.mark.slow
 def test_thousands_of_numbers_are_ready_in_time(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The page of scope full: every sampler at every budget.  The best of three visits, since machines are shared."""
+    """The page of scope full with more metrics.  The best of three visits, since machines are shared."""
     monkeypatch.chdir(tmp_path)
     shown = page_results.experiments("full")
     page_results.write(shown)
@@ -533,7 +545,9 @@ def test_thousands_of_numbers_are_ready_in_time(browser: Any, tmp_path: Path, mo
         seconds.append(float(visitor.page.evaluate("document.documentElement.dataset.ready")) / 1000)
         if len(seconds) == 1:
             assert int(re.sub(r"\D.*", "", visitor.page.inner_text("#explorer-count"))) > 2000
-            took = visitor.page.evaluate("(() => { const t = performance.now(); filters.toggle('dataset', 'moons'); return performance.now() - t; })()")
+            took = visitor.page.evaluate(
+                "(() => { const t = performance.now(); filters.toggle('dataset', 'moons'); return performance.now() - t; })()"
+            )
             assert took < 1000 * NOISE
         visitor.leave()
     assert min(seconds) < READY_SECONDS * NOISE, seconds

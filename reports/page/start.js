@@ -5,8 +5,8 @@ const start = (() => {
   /** Show what the address asks for. */
   function apply() {
     filters.read();
-    const left = claims.apply() + tables.apply() + explorer.apply();
-    document.getElementById("empty").hidden = left > 0;
+    tables.apply();
+    document.getElementById("empty").hidden = claims.apply() + explorer.apply() > 0;
     plots.apply();
     number.apply();
   }

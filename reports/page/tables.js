@@ -23,20 +23,18 @@ const tables = (() => {
     shown.forEach((table) => watcher.observe(table));
   }
 
-  /** Hide what the filters leave out. @returns {number} rows left */
+  /** Hide what the filters leave out. */
   function apply() {
-    let left = 0;
     for (const table of shown.filter((t) => t.id !== "claims")) {
       const about = JSON.parse(table.dataset.columns || "[]");
       columns(table, about);
       const carried = new Set(about.flatMap((facets) => Object.keys(facets)));
       const names = ["dataset", "method", "nfe", "metric"].filter((name) => !carried.has(name));
-      left += rows(table, names, about);
+      rows(table, names);
     }
     for (const part of document.querySelectorAll("section.part")) {
       part.hidden = !filters.keeps({ dataset: JSON.parse(part.dataset.datasets) }, ["dataset"]);
     }
-    return left;
   }
 
   /** @param {HTMLTableElement} table @param {string[]} names of facets that rows carry */
@@ -48,7 +46,6 @@ const tables = (() => {
       left += row.hidden ? 0 : 1;
     }
     count(table, left, every.length);
-    return left;
   }
 
   /** Say how many rows are left. @param {HTMLTableElement} table */
