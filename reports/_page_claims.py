@@ -18,10 +18,7 @@ WORDS = {
     "NOT_RUN": ("○", "not run", "nothing of ours to compare with in this run"),
 }
 """Sign, words and meaning of each verdict."""
-ORDER = (
-    *("verdict", "statement", "printed", "ours", "compared with", "difference", "interval"),
-    *("margin", "seeds", "reason"),
-)
+ORDER = ("verdict", "statement", "printed", "ours", "difference", "interval", "seeds", "reason")
 """The first columns of the table of verdicts on the page; others follow."""
 
 

@@ -81,7 +81,7 @@ class Parts:
             "title": title,
             "text": " ".join(rest.split()),
             "files": report.files,
-            "command": self._command(report),
+            "command": self.command(report),
             "table": None if table is None else self.show(report.name, table),
             "picture": pictures.get(report.name),
             "claims": self.show(f"{report.name}-claims", compared(about_it)) if about_it else None,
@@ -93,7 +93,8 @@ class Parts:
         datasets = [dataset for e in self.numbers.experiments for dataset in e.data.datasets]
         return shown(name, table, self.numbers.link, titles(self.numbers.experiments), datasets)
 
-    def _command(self, report: Report) -> str:
+    def command(self, report: Report) -> str:
+        """Return the command line that makes a report again."""
         experiments = self.numbers.experiments
         run = [e.name for e in experiments]
         names = " ".join(run if report.experiments is None else report.shown(run))

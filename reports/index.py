@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hsivi import layout
 from hsivi.experiment import Experiment
 from hsivi.record import write_atomically
+from hsivi.reporting import selected
 from reports import _page_claims, _page_run, table1_question, verdicts
 from reports._costs import headline
 from reports._findings import findings
@@ -72,6 +73,7 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
     ledger = verdicts.table(scale, experiments)
     shown_ledger = parts.show(VERDICTS, ledger)
     every = parts.every()
+    report = next(r for r in selected(experiments) if r.name == VERDICTS)
     toys = [e for e in experiments if e.name == table1_question.EXPERIMENT]
     counts = _page_claims.counts(found)
     choices = numbers.choices() | {"verdict": [{"value": c["verdict"], "title": c["word"]} for c in counts]}
@@ -83,6 +85,7 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
         "counts": counts,
         "claims": claims,
         "ledger": shown_ledger,
+        "ledger_report": {"files": report.files, "command": parts.command(report)},
         "ledger_columns": _page_claims.columns(ledger, claims),
         "findings": findings(experiments),
         "question": [sentence for e in toys for sentence in table1_question.sentences(scale, e)],

@@ -15,8 +15,8 @@ const axes = (() => {
       autosize: true, height: 380, margin: { l: 56, r: 12, t: 8, b: 44 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 12, color: ink },
-      xaxis: { ...axis, type: "log", dtick: 1, minor: { showgrid: false }, title: { text: x, standoff: 6 } },
-      yaxis: { ...axis, type: log ? "log" : "linear", ...(log ? { dtick: 1 } : {}), title: { text: y, standoff: 6 } },
+      xaxis: { ...axis, type: "log", title: { text: x, standoff: 6 } },
+      yaxis: { ...axis, type: log ? "log" : "linear", title: { text: y, standoff: 6 } },
       legend: { orientation: "h", y: -0.22, yanchor: "top", font: { size: 11 } },
       hoverlabel: { align: "left" }, hovermode: "closest", dragmode: "pan",
     };

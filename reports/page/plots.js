@@ -52,7 +52,9 @@ const plots = (() => {
     if (!visible) return;
     const found = places();
     if (!found.size) return clear("Nothing to plot for these filters.");
-    const place = choose(form.elements.plot, [...found.keys()], address.get("plot"), undefined);
+    const [rivalry] = data.all.rivalries;
+    const first = rivalry && `${rivalry.experiment}/${rivalry.dataset}`;
+    const place = choose(form.elements.plot, [...found.keys()], address.get("plot"), first);
     const experiment = place.slice(0, place.indexOf("/"));
     const dataset = place.slice(place.indexOf("/") + 1);
     const metric = choose(form.elements.quality, [...found.get(place)], address.get("quality"), data.all.headlines[experiment]);

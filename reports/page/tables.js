@@ -3,6 +3,7 @@ const tables = (() => {
   const shown = [...document.querySelectorAll("table[data-table], table[data-claims]")];
   const OPTIONS = {
     paging: false, info: false, searching: false, autoWidth: false, order: [], orderMulti: true,
+    layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
     columnDefs: [{ targets: "_all", type: "measured" }],
     language: { zeroRecords: "no rows" },
   };
