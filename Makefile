@@ -1,4 +1,6 @@
 # make reproduce   everything from nothing to reports/<scale>/index.html
+# make figures     the same tables, figures and page from the results in the checkout, without torch, in a minute
+# make report      Snakemake's own report of a finished run
 # make test        every check that CI runs
 SCALE ?= quick
 SCOPE ?= core
@@ -8,14 +10,22 @@ DEVICES ?= 1
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 STAMP := .venv/installed
+# Where nothing is installed yet, figures make do with a small environment of their own.
+LIGHT := $(if $(wildcard $(STAMP)),.venv,.venv-figures)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce test check environment clean
+.PHONY: reproduce figures report test check environment clean
 
 reproduce: environment
 	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
 	@echo "Done. Open $(CURDIR)/reports/$(SCALE)/index.html"
+
+figures: $(LIGHT)/installed
+	@$(LIGHT)/bin/python -m hsivi figures --scale "$(SCALE)" --scope "$(SCOPE)" $(if $(strip $(EXPERIMENTS)),--experiments $(EXPERIMENTS))
+
+report: environment
+	@snakemake --cores 1 --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" --report "reports/$(SCALE)/snakemake-report.html"
 
 test: environment check
 	@pytest -n 2 --dist loadfile  # a file stays on one worker, so that its long runs are made once
@@ -29,13 +39,15 @@ check: environment
 
 environment: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): EXTRA := dev
+.venv-figures/installed: EXTRA := figures
+$(STAMP) .venv-figures/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
 		echo "make: got '$(PYTHON)', expected a Python of at least 3.11; run make PYTHON=/path/to/python"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "Installing the pinned packages (about three minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	@touch $(STAMP)
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "Installing the pinned packages of the extra '$(EXTRA)' (the first time: figures half a minute, dev three)"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRA)]"
+	@touch $@
 
 clean:
-	rm -rf results/smoke results/quick results/paper reports/smoke reports/quick reports/paper .snakemake
+	rm -rf results/smoke results/quick results/paper reports/smoke reports/quick reports/paper reports/reference .snakemake

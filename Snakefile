@@ -46,7 +46,7 @@ except ConfigError as error:
 # The number of devices is no parameter of a rule: what is learned does not depend on it.
 overall.announce(NAMES, SCOPE, workflow.cores or 1, DEVICES)
 
-LOGS = f"results/{SCALE}/.logs"
+LOGS = layout.logs(SCALE)
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")
 CELL = layout.CellFiles(
     methods.Cell(SCALE, "{experiment}", "{dataset}", "{label}", "{nfe}")
@@ -70,7 +70,7 @@ rule all:
         [layout.CellFiles(cell).record for cell in CELLS],
         [layout.CellFiles(cell).timing for cell in TIMED],
         layout.metrics_table(SCALE),
-        [path for report in REPORTS for path in report.outputs(SCALE)],
+        [path for script in REPORTS for path in script.outputs(SCALE)],
 
 
 include: "workflows/rules/common.smk"

@@ -12,9 +12,10 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from hsivi import new_baseline, overall
-from hsivi.config import SCALES, SCOPES, ConfigError, check_choice, load_experiment
+from hsivi import inspecting, new_baseline, overall
+from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
 DATASET_STAGES = {
@@ -38,9 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _limit_threads(_threads(options))
         options.arguments = list(sys.argv[1:] if arguments is None else arguments)
         with _processes():
-            options.run(options)
+            status: int | None = options.run(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "hsivi", "baselines", "reports"):
+            raise
+        print(f"hsivi {options.command}: {_what_to_install(options.command, package)}", file=sys.stderr)
         return 2
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("HSIVI_TRACEBACK"):
@@ -54,7 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
-    return 0
+    return status or 0
+
+
+def _what_to_install(command: str, package: str) -> str:
+    """Return in one line which extra of pyproject.toml a command needs."""
+    trains = command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
+    extra = "run" if trains else "figures"
+    return (
+        f"packages: got no {package!r}, expected the extra {extra!r} of this project; run "
+        f"pip install -c constraints.txt -e '.[{extra}]'" + (", or make environment" if trains else "")
+    )
 
 
 def _words(error: Exception) -> str:
@@ -122,11 +139,17 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", help="name of the file, for example ddim")
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
-    keep = add("publish", "copy records, notes, tables and figures of a finished run to results/reference", _publish)
-    for command in (collect, report, keep):
+    inspecting.add_commands(add)
+    keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
+    keep.add_argument("--manifest", action="store_true", help="only list what is published in manifest.json again")
+    draw = add("figures", "render tables, figures and page from published results, without training", _figures)
+    draw.add_argument("--from", dest="results", help="folder of published results (default results/reference)")
+    draw.add_argument("--to", dest="reports", default="reports/reference", help="where they go (default %(default)s)")
+    for command in (collect, report, keep, draw):
+        all_named = command in (collect, report)
         command.add_argument("--scale", required=True, help=", ".join(SCALES))
         command.add_argument("--scope", default="core", help=", ".join(SCOPES))
-        command.add_argument("--experiments", required=True, nargs="+", help="names of experiments")
+        command.add_argument("--experiments", required=all_named, nargs="+", default=[], help="names of experiments")
     return parser
 
 
@@ -242,23 +265,39 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from hsivi.publish import publish
+    from hsivi import manifest
+    from hsivi.publish import REFERENCE, publish
 
-    for name in options.experiments:
-        print(f"wrote {publish(load_experiment(name, options.scale, options.scope))}")
+    if options.manifest:
+        folder = REFERENCE / options.scale
+        check_choice("scale in results/reference", options.scale, tuple(p.name for p in REFERENCE.glob("*/")))
+        print(f"wrote {manifest.write(folder)}")
+        return
+    if not options.experiments:
+        raise ConfigError("--experiments: got none, expected names of finished experiments; name them")
+    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
+    for path in publish(experiments):
+        print(f"wrote {path}")
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from hsivi.figures import draw_published
+
+    results = Path(options.results) if options.results else ROOT / "results" / "reference"
+    if results.is_absolute() and results.is_relative_to(Path.cwd()):
+        results = results.relative_to(Path.cwd())  # the page names files of results
+    for line in draw_published(options.scale, options.scope, options.experiments, results, Path(options.reports)):
+        print(line, flush=True)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from hsivi.reporting import reports
+    from hsivi.rendering import render
 
-    known = {report.name: report for report in reports()}
-    check_choice("report", options.name, known)
-    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
-    script, shown = importlib.import_module(f"reports.{options.name}"), known[options.name].given(experiments)
-    if known[options.name].table:
-        script.table(options.scale, shown).write(options.scale, options.name)
-    else:
-        script.render(options.scale, shown)
+    render(
+        options.name,
+        options.scale,
+        [load_experiment(name, options.scale, options.scope) for name in options.experiments],
+    )
 
 
 if __name__ == "__main__":

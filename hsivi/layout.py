@@ -1,13 +1,54 @@
 """Where files lie.  The Snakefile, the stages and the reports all ask here, so no path is written twice.
 
 Everything generated is relative to the working directory: ``results/<scale>/`` for data, models, samples and records,
-``reports/<scale>/`` for what people read, ``results/<scale>/.scratch/`` for checkpoints that allow resuming.
+``reports/<scale>/`` for what people read, ``results/<scale>/.scratch/`` for checkpoints that allow resuming.  The
+environment variables HSIVI_RESULTS and HSIVI_REPORTS name other folders for ``results`` and ``reports``.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hsivi.methods import Cell
+
+RESULTS, REPORTS = "HSIVI_RESULTS", "HSIVI_REPORTS"
+"""Environment variables: jobs and worker processes inherit them."""
+
+
+def results_folder() -> Path:
+    """Return the folder of the results of all scales."""
+    return Path(os.environ.get(RESULTS) or "results")
+
+
+def reports_folder() -> Path:
+    """Return the folder of the rendered output of all scales."""
+    return Path(os.environ.get(REPORTS) or "reports")
+
+
+@contextlib.contextmanager
+def folders(results: Path, reports: Path) -> Iterator[None]:
+    """Use other folders for the length of a block, also in processes that are started in it."""
+    before = {name: os.environ.get(name) for name in (RESULTS, REPORTS)}
+    os.environ |= {RESULTS: str(results), REPORTS: str(reports)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def inside_results(path: Path) -> Path:
+    """Return a path relative to the folder of results, wherever that lies."""
+    return path.relative_to(results_folder())
+
+
+def input_name(path: Path) -> str:
+    """Return how records name a result that they were made from: as if the folder of results were ``results``."""
+    return str(Path("results") / inside_results(path))
 
 
 @dataclass(frozen=True)
@@ -21,7 +62,7 @@ class DatasetFiles:
     @property
     def folder(self) -> Path:
         """Folder of the data set."""
-        return Path("results") / self.scale / self.experiment / self.dataset
+        return results_folder() / self.scale / self.experiment / self.dataset
 
     @property
     def data(self) -> Path:
@@ -74,8 +115,8 @@ class CellFiles:
 
 def scratch(output: Path) -> Path:
     """Return the checkpoint that allows resuming the training of an output; Snakemake does not know of it."""
-    scale, rest = output.parts[1], output.parts[2:]
-    return Path("results", scale, ".scratch", *rest).with_suffix(".checkpoint")
+    scale, *rest = inside_results(output).parts
+    return results_folder().joinpath(scale, ".scratch", *rest).with_suffix(".checkpoint")
 
 
 def note(output: Path) -> Path:
@@ -83,11 +124,16 @@ def note(output: Path) -> Path:
     return output.with_suffix(".json")
 
 
+def logs(scale: str) -> Path:
+    """Folder of the logs of all jobs of a scale."""
+    return results_folder() / scale / ".logs"
+
+
 def metrics_table(scale: str) -> Path:
     """The tidy table of all measurements of a scale."""
-    return Path("results") / scale / "metrics.csv"
+    return results_folder() / scale / "metrics.csv"
 
 
 def reports(scale: str) -> Path:
     """Folder of the rendered output of a scale."""
-    return Path("reports") / scale
+    return reports_folder() / scale

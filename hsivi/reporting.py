@@ -3,8 +3,8 @@
 Each script makes one table, figure or page.  It declares literal constants: ``EXPERIMENT``, the experiment it shows
 (None for a script that shows all; a tuple for one that shows those of several that are run), and, where they apply,
 ``INPUTS``, further files of the checkout that it reads, ``SCOPE = "full"`` for a script that shows nothing in scope
-core, ``TIMING = True`` for one that shows how long sampling takes and reads nothing else, and ``PAGE = True`` for a
-page that shows what all other scripts made.
+core, ``TIMING = True`` for one that shows how long sampling takes and reads nothing else (where it shows all
+experiments: reads that too), and ``PAGE = True`` for a page that shows what all other scripts made.
 
 A script that shows a table offers a function ``table(scale, experiment)`` that returns it; ``hsivi report`` writes it
 in all formats.  Any other declares ``OUTPUTS``, the files it writes below reports/<scale>/, and offers ``render(scale,
@@ -12,6 +12,7 @@ experiment)``, which writes them.  Where a script shows all experiments or sever
 """
 
 import ast
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ class Report:
         table: whether it offers a table, of cells that know their records.
         files: what is written, below reports/<scale>/.
         page: whether it shows the output of all other scripts.
-        timing: whether it reads the timings of its experiments instead of their records and samples.
+        timing: whether it reads the timings of its experiments, instead of their records and samples where it does not
+            show all experiments.
         reads: further files of the checkout that it reads.
         docstring: what it shows, for people; the first line is a title.
     """
@@ -52,6 +54,17 @@ class Report:
     timing: bool
     reads: tuple[str, ...]
     docstring: str
+
+    @property
+    def title(self) -> str:
+        """The first line of the docstring."""
+        return self.docstring.partition("\n")[0]
+
+    @property
+    def rst(self) -> str:
+        """The docstring as reStructuredText, in which none of its characters means anything."""
+        title, _, text = re.sub(r"([\\*`|_])", r"\\\1", self.docstring).partition("\n")
+        return f"**{title}**\n\n{text.strip()}"
 
     def shown(self, run: Container[str]) -> list[str]:
         """Return which experiments of a run it shows, where it does not show all, in the script's order."""
@@ -84,7 +97,9 @@ class Report:
             made = [path for other in others if not other.page for path in other.outputs(scale)]
             return [layout.metrics_table(scale), *made, *further]
         if self.experiments is None:
-            return [layout.metrics_table(scale), *further]
+            timed = experiments.values() if self.timing else ()
+            timings = [layout.CellFiles(cell).timing for e in timed for cell in methods.timed_cells(e)]
+            return [layout.metrics_table(scale), *timings, *further]
         shown = [experiments[name] for name in self.shown(experiments)]
         if self.timing:
             return [layout.CellFiles(cell).timing for e in shown for cell in methods.timed_cells(e)] + further

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsivi import layout
-from hsivi.arrays import load_arrays
 from hsivi.data.conditioned_diffusion import STEP
 from hsivi.experiment import Experiment
+from hsivi.reading import Arrays, read_arrays
 from reports import _style
 from reports._records import budgets, cell, samples
 
 ZOOM = (1.0, 1.5)
 NORMAL_95 = 1.96
+QUANTILES = (0.025, 0.975)
 DOTS, PATH = "0.3", "#009E73"
 Array = NDArray[Any]
 
@@ -27,12 +28,25 @@ class Posterior:
     Attributes:
         mean: shape (d,).
         sd: marginal standard deviations, shape (d,).
-        states: draws, shape (n, d).
+        edges: empirical quantiles at `QUANTILES`, shape (2, d).
     """
 
     mean: Array
     sd: Array
-    states: Array
+    edges: Array
+
+    @classmethod
+    def of(cls, stored: Arrays, draws: str, place: tuple[int, ...]) -> "Posterior":
+        """Read the moments and draws of a file.
+
+        Arguments:
+            stored: the file's arrays.
+            draws: name of the array of draws, shape (*place, n, d).
+            place: which of several sets.
+        """
+        variances = stored.derived("shown_variances", lambda a: np.diagonal(a["covariance"][place]))
+        edges = stored.derived("shown_quantiles", lambda a: np.quantile(a[draws][place], QUANTILES, axis=0))
+        return cls(stored["mean"][place], np.sqrt(variances), edges)
 
 
 def draw(scale: str, experiment: Experiment, name: str, label: str, family: str) -> None:
@@ -48,8 +62,8 @@ def draw(scale: str, experiment: Experiment, name: str, label: str, family: str)
     _style.start()
     (dataset,) = experiment.data.datasets
     files = layout.DatasetFiles(scale, experiment.name, dataset)
-    data, reference = load_arrays(files.data), load_arrays(files.reference)
-    truth = Posterior(reference["mean"], np.sqrt(np.diagonal(reference["covariance"])), reference["states"])
+    data, reference = read_arrays(files.data), read_arrays(files.reference)
+    truth = Posterior.of(reference, "states", ())
     known = budgets(experiment, dataset, label)
     panels: list[tuple[str, str, Posterior | str]] = [("ground truth", "reference", truth)]
     panels.append((f"SIVI-{family}\nT = 1", label.removeprefix("h"), posterior(experiment, dataset, label, 1)))
@@ -91,13 +105,10 @@ def posterior(experiment: Experiment, dataset: str, label: str, nfe: int) -> Pos
     if here is None:
         return "not run at this scale"
     stored = samples(here)
-    if "samples" not in stored:
-        return "declined"
-    variances = np.diagonal(stored["covariance"][0, 0])
-    return Posterior(stored["mean"][0, 0], np.sqrt(variances), stored["samples"][0, 0])
+    return Posterior.of(stored, "samples", (0, 0)) if "mean" in stored else "declined"
 
 
-def observed(panel: Any, time: Array, data: dict[str, Array]) -> None:
+def observed(panel: Any, time: Array, data: Arrays) -> None:
     """Draw path and observations, below everything else."""
     panel.scatter(time, data["observations"], s=5, color=DOTS, linewidths=0, alpha=0.55, zorder=1, label="observations")
     panel.plot(time, data["path"], color=PATH, linewidth=1.0, zorder=4, label="true path")
@@ -107,7 +118,7 @@ def bands(panel: Any, time: Array, shown: Posterior, colour: str) -> None:
     """Draw mean, mean ± 1.96 standard deviations, and the empirical 2.5 and 97.5 % quantiles."""
     low, high = shown.mean - NORMAL_95 * shown.sd, shown.mean + NORMAL_95 * shown.sd
     panel.fill_between(time, low, high, color=colour, alpha=0.3, linewidth=0, zorder=2, label="95 %: mean ± 1.96 sd")
-    for k, quantile in enumerate(np.quantile(shown.states, (0.025, 0.975), axis=0)):
+    for k, quantile in enumerate(shown.edges):
         words = "2.5 and 97.5 % quantiles of samples" if k == 0 else None
         panel.plot(time, quantile, color=colour, linewidth=0.5, zorder=3, label=words)
     panel.plot(time, shown.mean, color=colour, linewidth=1.3, zorder=5, label="mean")
@@ -121,7 +132,7 @@ def edges(panel: Any, time: Array, truth: Posterior) -> None:
         panel.plot(time, place, color="black", linewidth=0.7, linestyle=(0, (2, 1.5)), zorder=6, label=words)
 
 
-def frame(figure: Any, axes: Any, time: Array, truth: Posterior, data: dict[str, Array]) -> None:
+def frame(figure: Any, axes: Any, time: Array, truth: Posterior, data: Arrays) -> None:
     """Set axes, and one legend for all panels."""
     low, high = min(ZOOM[0], 0.4 * time[-1]), min(ZOOM[1], time[-1])
     inside = (time >= low) & (time <= high)

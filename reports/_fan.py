@@ -4,14 +4,12 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 
-from hsivi import layout
-from hsivi.arrays import map_arrays
 from hsivi.experiment import Experiment
 from reports import _style
 from reports._blanks import Results, say
 from reports._image_grid import picture, tiled
 from reports._images import SPREAD, facts
-from reports._records import budgets, cell, title
+from reports._records import budgets, cell, samples, title
 
 OURS, DETERMINISTIC, NOISY = "hsivi_sm", "ddim", "ddpm"
 LONGEST = 10
@@ -28,8 +26,8 @@ def draw(scale: str, experiment: Experiment, name: str) -> None:
     known = [nfe for nfe in budgets(experiment, dataset, OURS) if nfe <= LONGEST]
     nfe = max(known, default=LONGEST)
     here = cell(experiment, dataset, OURS, nfe)
-    path = layout.CellFiles(here).samples if here else None
-    stored = map_arrays(path) if path and path.exists() else {}
+    run = (experiment.name, OURS, nfe) in results.found
+    stored = samples(here) if run and here is not None else {}
     if "fan" not in stored:
         figure, panel = plt.subplots(figsize=(4, 4))
         say(panel, results.why(experiment.name, OURS, nfe), 60)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsivi import layout, methods
-from hsivi.arrays import map_arrays
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
+from hsivi.reading import read_arrays
 from reports import _style
 from reports._blanks import Results, say
 from reports._images import facts
@@ -59,7 +59,7 @@ def panels(scale: str, experiment: Experiment, cells: Sequence[Cell], name: str,
 
 def show(panel: Any, cell: Cell) -> None:
     """Draw a cell's first images, or say that it declined."""
-    stored = map_arrays(layout.CellFiles(cell).samples)
+    stored = read_arrays(layout.CellFiles(cell).samples)
     if "samples" not in stored:
         panel.text(0.5, 0.5, "declined", ha="center", va="center", transform=panel.transAxes)
         panel.set_box_aspect(1)

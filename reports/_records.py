@@ -1,17 +1,15 @@
 """Reading results for reports: records, samples, and the numbers the paper prints."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hsivi import layout, methods
-from hsivi.arrays import load_arrays
 from hsivi.config import ROOT
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
+from hsivi.reading import Arrays, read_arrays
 from hsivi.record import Record, read_record
 from hsivi.tidy import tidy
 
@@ -58,9 +56,9 @@ def core(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"scope": "core"})
 
 
-def samples(cell: Cell) -> dict[str, NDArray[Any]]:
+def samples(cell: Cell) -> Arrays:
     """Return the stored arrays of a cell."""
-    return load_arrays(layout.CellFiles(cell).samples)
+    return read_arrays(layout.CellFiles(cell).samples)
 
 
 def cell(experiment: Experiment, dataset: str, label: str, nfe: int) -> Cell | None:

@@ -15,7 +15,6 @@ from reports._outcome import Verdict
 from reports._records import title
 from reports._tables import Source
 
-
 PAPER = "paper"
 """Key of the cells that scale paper has in all; others are keyed by scope."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -79,6 +80,7 @@ def save(figure: Figure, scale: str, name: str) -> None:
         metadata: dict[str, Any] = {"Date": None} if ending == "svg" else {"Software": None}
         figure.savefig(partial, format=ending, metadata=metadata)
         Path(partial).replace(path)
+    plt.close(figure)
 
 
 def bare(axes: Any, extent: float | None = 2.4) -> None:

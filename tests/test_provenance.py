@@ -1,5 +1,6 @@
 """Digests, records and layout: what is made again, and what is written."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from hsivi import layout, methods, provenance, reporting
 from hsivi.config import ROOT, ConfigError, load_experiment
 from hsivi.metrics.statistics import standard_error
-from hsivi.record import Measurement, Record, read_json, read_record, write_json
+from hsivi.record import (
+    Measurement,
+    Record,
+    content_digest,
+    edited_allowed,
+    read_json,
+    read_record,
+    write_record,
+)
 from hsivi.stages import settings
 from hsivi.tidy import tidy
 
@@ -86,9 +95,54 @@ def test_digest_ignores_the_order_of_keys(value: dict[str, Any]) -> None:
 def test_record_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     record = some_record()
-    write_json(path, record.model_dump(mode="json"))
-    assert read_record(path) == record
+    write_record(path, record)
+    read = read_record(path)
+    assert read.sha256 == content_digest(record.model_dump(mode="json"))
+    assert read == record.model_copy(update={"sha256": read.sha256})
+    write_record(path, read)
+    assert read_record(path) == read, "a record's digest does not cover itself"
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"], "no partial file is left"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"seconds": {"sample": 2.5}}, {"title": "another"}, {"sha256": ""}, {"sha256": "0" * 64}],
+    ids=str,
+)
+def test_an_edited_record_is_refused_in_one_line(edit: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_record(path, some_record())
+    edited = read_json(path) | edit
+    path.write_text(json.dumps(edited))
+    with pytest.raises(ConfigError, match="somebody edited it: delete the file and run snakemake") as error:
+        read_record(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    with edited_allowed():
+        assert read_record(path).sha256 == edited["sha256"]
+    with pytest.raises(ConfigError):
+        read_record(path)
+
+
+def test_a_value_of_a_record_cannot_be_edited_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    measured = Measurement(seed=0, metric="a", value=0.1, standard_error=None, num_samples=10)
+    write_record(path, some_record(measurements=(measured,)))
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text)))
+    assert read_record(path).measurements == (measured,), "white space is no content"
+    path.write_text(text.replace("0.1", "0.10000000000000002"))
+    with pytest.raises(ConfigError, match="differs from its digest"):
+        read_record(path)
+
+
+def test_records_without_a_digest_are_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    content = some_record().model_dump(mode="json") | {"schema_version": 1}
+    del content["sha256"]
+    path.write_text(json.dumps(content))
+    for context in (contextlib.nullcontext(), edited_allowed()):
+        with context, pytest.raises(ConfigError, match=r"version 1.* run snakemake, which measures again"):
+            read_record(path)
 
 
 def test_tidy_has_one_row_a_measurement() -> None:

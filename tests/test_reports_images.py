@@ -24,7 +24,7 @@ from hsivi.data_config import ImageData
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.metrics.protocol import Protocol
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_json, write_record
 from reports import (
     _blanks,
     _fan,
@@ -127,7 +127,7 @@ def write(shown: Experiment, cell: Cell, own: Protocol | None = None, leave_out:
         seconds={"sample": 1.0, "measure": 1.0}, device="cpu", dtype="uint8", environment={}, commit="c", digests={},
         command="python -m hsivi measure",
     )  # fmt: skip
-    write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
+    write_record(layout.CellFiles(cell).record, record)
     arrays: dict[str, Any] = {}
     if not declined:
         arrays["samples"] = images(shown, cell)

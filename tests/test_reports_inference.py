@@ -14,7 +14,7 @@ from hsivi.arrays import load_arrays, save_arrays
 from hsivi.data.mixture import Mixture
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_record
 from reports import _style, figure1, table4, table_mixture
 from tests.rendering import render
 
@@ -119,7 +119,7 @@ def write(cell: Cell, values: dict[str, list[float]], arrays: dict[str, Any], st
         digests={},
         command="",
     )
-    write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
+    write_record(layout.CellFiles(cell).record, record)
     save_arrays(layout.CellFiles(cell).samples, arrays)
 
 

@@ -21,7 +21,7 @@ from hsivi.data.mixture import Mixture
 from hsivi.dpm_solver import ExponentialIntegrator, Stage
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_record
 from hsivi.schedule import LinearBetaSchedule
 from hsivi.time_grid import fast_orders, time_grid
 from reports import _ddim, _mix, _samplers, _style
@@ -87,7 +87,7 @@ def write(experiment: Experiment, cell: Cell) -> None:
         environment={},
         digests={},
     )
-    write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
+    write_record(layout.CellFiles(cell).record, record)
     save_arrays(layout.CellFiles(cell).samples, {} if declined else arrays(experiment, cell))
 
 
@@ -427,7 +427,7 @@ def rewrite(experiment: Experiment, values: dict[tuple[str, int], list[float]], 
         ]
         others = [m for m in record.measurements if m.metric != metric]
         content = record.model_copy(update={"measurements": (*others, *measured), "status": "ok"})
-        write_json(path, content.model_dump(mode="json"))
+        write_record(path, content)
 
 
 def test_findings_name_the_rivals_that_hsivi_sm_is_not_ahead_of(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from hsivi.arrays import load_arrays, load_metadata, map_arrays
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell, MethodInfo
 from hsivi.metrics import restore
-from hsivi.record import Measurement, Record, read_json, write_json
+from hsivi.record import Measurement, Record, read_json, write_record
 from hsivi.stages import settings
 from hsivi.stages.common import Stopwatch, files, needed, open_dataset
 from hsivi.summary import ARRAYS
@@ -47,7 +47,7 @@ def run(experiment: Experiment, cell: Cell) -> None:
         digests=_digests(experiment, cell, info),
         command=" && ".join(cell.command(stage) for stage in stages),
     )
-    write_json(own.record, record.model_dump(mode="json"))
+    write_record(own.record, record)
 
 
 def _measurements(experiment: Experiment, cell: Cell) -> list[Measurement]:
@@ -96,5 +96,5 @@ def _digests(experiment: Experiment, cell: Cell, info: MethodInfo) -> dict[str, 
     return {
         "settings": settings.of_sample(experiment, cell),
         "code": code,
-        **{str(path): provenance.file_digest(path) for path in inputs},
+        **{layout.input_name(path): provenance.file_digest(path) for path in inputs},
     }

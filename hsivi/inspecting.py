@@ -1,0 +1,58 @@
+"""Commands that look at results and change nothing: ``verify``, ``explain`` and ``diff``.  None needs torch."""
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from hsivi.config import SCALES, SCOPES
+
+Add = Callable[[str, str, object], argparse.ArgumentParser]
+
+
+def add_commands(add: Add) -> None:
+    """Declare the commands.
+
+    Arguments:
+        add: declares one of a name, a text and what runs it, and returns its parser.
+    """
+    verify = add("verify", "compute every cell of every table again from the records, and check their digests", _verify)
+    verify.add_argument("--scale", required=True, help=", ".join(SCALES))
+    verify.add_argument("--scope", help=", ".join(SCOPES) + " (default: that of the results)")
+    verify.add_argument("--experiments", nargs="+", help="names of experiments (default: all with results)")
+    verify.add_argument("--quick", action="store_true", help="do not hash inputs above 64 MiB")
+    verify.add_argument("--json", action="store_true", help="print everything as JSON")
+    explain = add("explain", "say where a number comes from", _explain)
+    explain.add_argument("cell", help="experiment/dataset/method/nfe/metric, or table/ROW/COLUMN by number or name")
+    explain.add_argument("--scale", default="quick", help=", ".join(SCALES) + " (default quick)")
+    explain.add_argument("--json", action="store_true", help="print everything as JSON")
+    diff = add("diff", "compare two result sets number by number, with significance", _diff)
+    diff.add_argument("a", type=Path, help="folder of records such as results/quick, or a metrics.csv")
+    diff.add_argument("b", type=Path, help="the other")
+    diff.add_argument("--csv", type=Path, help="write every comparison to this file")
+    diff.add_argument("--fail", action="store_true", help="exit with status 1 if anything differs")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    # Reports import the package, not the other way round.
+    script = importlib.import_module("reports._verify")
+    done = script.verify(options.scale, options.scope, options.experiments, options.quick)
+    print(done.json if options.json else "\n".join(script.lines(done)))
+    return 0 if done.holds else 1
+
+
+def _explain(options: argparse.Namespace) -> int:
+    script = importlib.import_module("reports._explain")
+    explanation = script.explain(options.cell, options.scale)
+    print(explanation.json if options.json else "\n".join(script.lines(explanation)))
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from hsivi import diff
+
+    table = diff.compare(diff.read(options.a), diff.read(options.b))
+    if options.csv:
+        diff.write(table, options.csv)
+    print("\n".join(diff.lines(table)))
+    return int(options.fail and diff.differs(table))
