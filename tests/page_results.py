@@ -11,7 +11,7 @@ from hsivi import layout, methods
 from hsivi.config import load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_json, write_record
 from hsivi.reporting import selected
 from hsivi.stages.common import needed
 from reports import _page_numbers
@@ -95,7 +95,7 @@ def _write_cell(experiment: Experiment, cell: Cell) -> None:
         device="cpu", dtype="float32", environment={"processor": "made up", "cores": 2}, commit="c0ffee",
         digests={"settings": "0", "code": HOSTILE}, command=cell.command("sample"),
     )  # fmt: skip
-    write_json(files.record, record.model_dump(mode="json"))
+    write_record(files.record, record)
     for path in [files.samples] + ([files.fit] if trains else []):
         _note(path)
     for stage, path in _page_numbers.logs(cell):

@@ -32,6 +32,7 @@ from reports import (
     _findings,
     _image_grid,
     _images,
+    _page_run,
     _protocols,
     _style,
     index,
