@@ -103,13 +103,13 @@ def _words(cells: Sequence[str], most: int = 4) -> str:
 def _all(scale: str, experiments: Sequence[Experiment]) -> Iterator[str]:
     """Render tables and figures in parallel, then pages."""
     chosen = selected(experiments)
-    work = partial(_draw, scale, experiments)
+    work = partial(draw, scale, experiments)
     said = list(in_parallel(work, [report.name for report in chosen if not report.page]))
     said += [work(report.name) for report in chosen if report.page]
     yield from filter(None, said)
 
 
-def _draw(scale: str, experiments: Sequence[Experiment], name: str) -> str:
+def draw(scale: str, experiments: Sequence[Experiment], name: str) -> str:
     """Render one report, or show it as published where its arrays are not there; return a line, often empty."""
     try:
         render(name, scale, experiments)

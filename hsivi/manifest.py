@@ -24,13 +24,19 @@ def write(folder: Path) -> Path:
     return folder / NAME
 
 
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the manifest of a scale says of every file; errors as `hsivi.record.read_json`."""
+    listed: dict[str, dict[str, Any]] = read_json(folder / NAME)["files"]
+    return listed
+
+
 def problems(folder: Path) -> list[str]:
     """Return, in words, where the files of a scale differ from their manifest; an empty list where they agree.
 
     Raises:
         ConfigError: there is no manifest, or it is no JSON.
     """
-    listed = read_json(folder / NAME)["files"]
+    listed = read(folder)
     there = {str(path.relative_to(folder)): path for path in _files(folder)}
     found = [
         f"{name}: got no such file, expected it as the manifest lists it" for name in sorted(set(listed) - set(there))

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,13 @@ def imported_files(path: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def _imports(path: Path) -> Iterable[Path]:
+@cache  # a file is imported by many, and each of them asks
+def _imports(path: Path) -> tuple[Path, ...]:
+    """Return the project files that a source file imports itself."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

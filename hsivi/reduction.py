@@ -29,6 +29,7 @@ def reduce(source: Path, target: Path, look: Look) -> None:
         "derived": sorted(look.derived),
     }
     save_arrays(target, kept | look.derived, load_metadata(source) | {"reduced": facts})
+    target.chmod(0o644)  # safetensors keeps its files to their owner
 
 
 def merged(looks: list[dict[Path, Look]]) -> dict[Path, Look]:

@@ -81,7 +81,7 @@ def of_part(run: Run, experiment: str, part: Part) -> Compared:
         theirs = np.abs(theirs - part.distance_from) if isinstance(other, Series) else theirs
     doubt = doubts(run, experiment, [s for s in (ours, other) if isinstance(s, Series)], len(mine))
     doubt = doubt or _unfit(part.margin, theirs)
-    test = None if doubt else tested(mine, theirs, part.relation, part.margin, part.better)
+    test = None if doubt else examine(mine, theirs, part.relation, part.margin, part.better)
     sources = tuple(s.source for s in (ours, other) if isinstance(s, Series))
     return Compared(described(words, sources, mine, theirs, part.margin, test), test, doubt=doubt)
 
@@ -112,7 +112,7 @@ def _unfit(margin: Margin | None, theirs: NDArray[np.float64]) -> str | None:
     return None
 
 
-def tested(
+def examine(
     mine: NDArray[np.float64], theirs: NDArray[np.float64], relation: str, margin: Margin | None, better: str
 ) -> Test:
     """Test a relation of two means.

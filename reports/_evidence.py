@@ -12,13 +12,13 @@ from pathlib import Path
 
 from hsivi import layout, methods, provenance
 from hsivi.arrays import load_metadata
-from hsivi.config import ConfigError, experiment_files, load_experiment
+from hsivi.config import ConfigError, experiment_files
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import Record, content_digest, edited_allowed, read_json, read_record
 from hsivi.stages import settings
 from hsivi.tidy import tidy
-from reports._present import Run, recorded
+from reports._present import Run, loaded, recorded
 
 LARGE = 2**26
 """Bytes above which a file is large: hashing it may take longer than all the rest."""
@@ -137,14 +137,9 @@ def code_now(path: Path) -> str:
     return provenance.code_digest(provenance.stage_file("sample"), provenance.stage_file("measure"), path)
 
 
-@cache
-def _experiment(name: str, scale: str) -> Experiment:
-    return load_experiment(name, scale)
-
-
 def outdated(record: Record, cell: Cell) -> list[str]:
     """Return which of code and settings of a record are not those of the checkout; errors as `methods.info`."""
-    experiment = _experiment(cell.experiment, cell.scale)
+    experiment = loaded(cell.experiment, cell.scale)
     now = {
         "code": code_now(methods.info(experiment, cell.label).path),
         "settings": settings.of_sample(experiment, cell),
@@ -162,7 +157,7 @@ def stale(records: dict[Cell, Record], known: set[Cell]) -> Iterator[Finding]:
 def known_cells(scale: str) -> set[Cell]:
     """Return the cells of all experiments that have records, in scope full."""
     names = {cell.experiment for cell in recorded(scale)} & set(experiment_files())
-    return {cell for name in names for cell in methods.cells(load_experiment(name, scale))}
+    return {cell for name in names for cell in methods.cells(loaded(name, scale))}
 
 
 def missing(experiments: Iterable[Experiment]) -> Iterator[Finding]:
@@ -182,7 +177,7 @@ def orphans(cells: Iterable[Cell], known: set[Cell]) -> Iterator[Finding]:
 
 
 def metrics(run: Run) -> Iterator[Finding]:
-    """Yield where metrics.csv differs from the records of the run."""
+    """Yield where metrics.csv differs from the records of the run, as far as somebody asks about them."""
     path = layout.metrics_table(run.scale)
     cells = [cell for experiment in run.collected for cell in methods.cells(experiment)]
     if not path.exists():
@@ -195,8 +190,14 @@ def metrics(run: Run) -> Iterator[Finding]:
         yield Finding("metrics", str(path), f"cannot be computed again: {error}")
         return
     text = path.read_text()
-    if text != wanted:
-        yield from _unequal(path, _by_key(text), _by_key(wanted))
+    if text == wanted:
+        return
+    apart = dict(_unequal(_by_key(text), _by_key(wanted)))
+    if not apart:
+        yield Finding("metrics", str(path), "differs from what the records give in the order of its rows or its form")
+    for key, words in apart.items():
+        if run.chosen is None or key[0] in run.chosen:
+            yield Finding("metrics", f"{path}, {'/'.join(key[:5])}, seed {key[5]}", words)
 
 
 Key = tuple[str, ...]
@@ -211,24 +212,17 @@ def _by_key(text: str) -> list[tuple[Key, dict[str, str]]]:
 
 
 def _unequal(
-    path: Path, has: list[tuple[Key, dict[str, str]]], wanted: list[tuple[Key, dict[str, str]]]
-) -> Iterator[Finding]:
+    has: list[tuple[Key, dict[str, str]]], wanted: list[tuple[Key, dict[str, str]]]
+) -> Iterator[tuple[Key, str]]:
+    """Yield the rows that differ, and how."""
     ours, theirs = dict(has), dict(wanted)
     count = Counter(key for key, _ in has)
-    differ = False
     for key in dict.fromkeys([*theirs, *ours]):
-        where = f"{path}, {'/'.join(key[:5])}, seed {key[5]}"
         a, b = ours.get(key), theirs.get(key)
         if a is None or b is None:
-            words = "the row is not there, the records have it" if a is None else "the records have no such row"
-            yield Finding("metrics", where, words)
+            yield key, "the row is not there, the records have it" if a is None else "the records have no such row"
         elif a != b:
-            said = [f"{c} is {a.get(c)!r}, the records have {b.get(c)!r}" for c in {**b, **a} if a.get(c) != b.get(c)]
-            yield Finding("metrics", where, "; ".join(said))
+            names = [name for name in {**b, **a} if a.get(name) != b.get(name)]
+            yield key, "; ".join(f"{n} is {a.get(n)!r}, the records have {b.get(n)!r}" for n in names)
         elif count[key] > 1:
-            yield Finding("metrics", where, f"the row is there {count[key]} times")
-        else:
-            continue
-        differ = True
-    if not differ:
-        yield Finding("metrics", str(path), "differs from what the records give in the order of its rows or its form")
+            yield key, f"the row is there {count[key]} times"

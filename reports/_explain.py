@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hsivi import layout, methods
-from hsivi.config import ConfigError, check_choice, load_experiment
+from hsivi.config import ConfigError, check_choice
 from hsivi.methods import Cell
 from hsivi.record import Measurement, Record
 from hsivi.tidy import tidy
@@ -18,6 +18,7 @@ from reports import _evidence
 from reports._evidence import Finding
 from reports._fid import DATASETS
 from reports._place import Place, place, record_cell
+from reports._present import loaded
 from reports._records import claims, summary
 from reports._tables import Source, number
 
@@ -120,7 +121,7 @@ def _origin(source: Source, scale: str) -> Origin:
 
 def _logs(cell: Cell) -> Iterator[Path]:
     """Yield where the stages that lead to a record write what they say."""
-    experiment = load_experiment(cell.experiment, cell.scale)
+    experiment = loaded(cell.experiment, cell.scale)
     folder = layout.metrics_table(cell.scale).parent / ".logs"
     for stage in ("data", *(["pretrain"] if experiment.pretrains else []), "reference"):
         yield folder / stage / cell.experiment / f"{cell.dataset}.log"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hsivi import methods
-from hsivi.config import ConfigError, check_choice, experiment_files, load_experiment
+from hsivi.config import SCALES, ConfigError, check_choice, experiment_files
 from hsivi.methods import Cell as RunCell
 from hsivi.reporting import reports
-from reports._present import found
+from reports._present import found, loaded
 from reports._tables import Cell, Source, Table
 
 FORMS = "experiment/dataset/method/nfe/metric, or table/ROW/COLUMN"
@@ -38,6 +38,7 @@ def place(asked: str, scale: str) -> Place:
     Raises:
         ConfigError: there is no such number; the message names what is near.
     """
+    check_choice("scale", scale, SCALES)
     first, _, rest = asked.partition("/")
     tables, experiments = [report.name for report in reports() if report.table], tuple(experiment_files())
     if first in tables and first not in experiments:
@@ -60,7 +61,7 @@ def _source(asked: str, scale: str) -> Source:
     if len(parts) != 5:
         raise ConfigError(f"cell: got {len(parts)} parts in {asked!r}, expected five, {FORMS}; give all of them")
     name, dataset, label, nfe, metric = parts
-    experiment = load_experiment(name, scale)
+    experiment = loaded(name, scale)
     check_choice("data set", dataset, experiment.data.datasets)
     check_choice("method", label, methods.rows(experiment))
     budgets = [c.nfe for c in methods.cells(experiment) if (c.dataset, c.label) == (dataset, label)]

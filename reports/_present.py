@@ -3,10 +3,11 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from hsivi import layout, methods
-from hsivi.config import ConfigError, check_choice, experiment_files, load_experiment
+from hsivi.config import SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.reporting import Report
@@ -20,56 +21,66 @@ class Run:
         scale: of the run.
         collected: experiments of the run that wrote metrics.csv and the tables of several experiments, in its order.
         others: further experiments with records below results/<scale>.
+        chosen: names of those that somebody asks about; None for all.
     """
 
     scale: str
     collected: tuple[Experiment, ...]
     others: tuple[Experiment, ...]
+    chosen: frozenset[str] | None = None
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
-        """All experiments."""
-        return (*self.collected, *self.others)
+        """The experiments that somebody asks about."""
+        return tuple(e for e in (*self.collected, *self.others) if self.chosen is None or e.name in self.chosen)
 
     def given(self, report: Report) -> Experiment | list[Experiment] | None:
-        """Return what a report shows, or None where nothing it shows was run."""
+        """Return what a report shows, or None where it shows nothing that was run and is asked about."""
         if report.experiments is None:
             return report.given(self.collected)
-        for experiments in (self.collected, self.others):
-            if report.shown({e.name for e in experiments}):
-                return report.given(experiments)
-        return None
+        if not report.shown({experiment.name for experiment in self.experiments}):
+            return None
+        first = self.collected if report.shown({e.name for e in self.collected}) else self.others
+        return report.given(first)
 
 
 def found(scale: str, scope: str | None = None, names: Sequence[str] | None = None) -> Run:
-    """Return what was run; by default what metrics.csv and the records below results/<scale> say.
+    """Return what was run, as metrics.csv and the records below results/<scale> say.
 
     Arguments:
         scale: of the run.
         scope: by default full where there are results that scope core does not have.
-        names: experiments, by default those with results.
+        names: which experiments are asked about, by default all.
 
     Raises:
-        ConfigError: there are no results, or a name is not known.
+        ConfigError: there are no results, or none of a name.
     """
-    load_experiment(next(iter(experiment_files())), scale)  # says which scales there are
-    collected = _collected(scale)
-    there = {cell.experiment: None for cell in (*collected, *recorded(scale)) if cell.experiment in experiment_files()}
-    if names is None and not there:
+    check_choice("scale", scale, SCALES)
+    check_choice("scope", scope or "core", SCOPES)
+    collected, on_disk = _collected(scale), recorded(scale)
+    there = sorted({cell.experiment for cell in (*collected, *on_disk)} & set(experiment_files()))
+    if not there:
         raise ConfigError(f"results/{scale}: got no records, expected those of a run; run make reproduce SCALE={scale}")
-    listed = list(dict.fromkeys(cell.experiment for cell in collected))
-    first = (
-        list(dict.fromkeys(names)) if names is not None else [name for name in listed if name in there] or sorted(there)
-    )
-    others = [name for name in sorted(there) if name not in first] if names is None else []
-    for name in first:
-        check_choice("--experiments", name, experiment_files())
-    together = scope or _scope(scale, collected or recorded(scale), first)
+    for name in names or ():
+        check_choice("--experiments", name, tuple(there))
+    together = [name for name in dict.fromkeys(cell.experiment for cell in collected) if name in there] or there
+    in_scope = scope or _scope(scale, collected or on_disk, together)
     return Run(
         scale,
-        tuple(load_experiment(name, scale, together) for name in first),
-        tuple(load_experiment(name, scale, scope or _scope(scale, recorded(scale), [name])) for name in others),
+        tuple(loaded(name, scale, in_scope) for name in together),
+        tuple(loaded(n, scale, scope or _scope(scale, on_disk, [n])) for n in there if n not in together),
+        None if names is None else frozenset(names),
     )
+
+
+def loaded(name: str, scale: str, scope: str = "full") -> Experiment:
+    """Return an experiment; its file is read once; errors as `hsivi.config.load_experiment`."""
+    return _read(name, scale).model_copy(update={"scope": scope})
+
+
+@cache
+def _read(name: str, scale: str) -> Experiment:
+    return load_experiment(name, scale)
 
 
 def recorded(scale: str) -> list[Cell]:
@@ -98,7 +109,7 @@ def _collected(scale: str) -> list[Cell]:
 def _scope(scale: str, cells: Sequence[Cell], names: Sequence[str]) -> str:
     """Return full if some of the cells are of scope full only, else core."""
     for name in names:
-        core, full = (set(methods.cells(load_experiment(name, scale, scope))) for scope in ("core", "full"))
+        core, full = (set(methods.cells(loaded(name, scale, scope))) for scope in ("core", "full"))
         if (full - core) & set(cells):
             return "full"
     return "core"

@@ -94,7 +94,7 @@ def verify(
     done = Verification(found(scale, scope, names))
     _check_records(done, Digests(_evidence.LARGE if quick else None))
     done.findings += _evidence.metrics(done.run)
-    _check_tables(done, every=names is None)
+    _check_tables(done)
     return done
 
 
@@ -114,8 +114,8 @@ def _check_records(done: Verification, digests: Digests) -> None:
     done.skipped = len(digests.skipped)
 
 
-def _check_tables(done: Verification, every: bool) -> None:
-    """Check files and page; of tables that this run does not have say so where every table was to be checked."""
+def _check_tables(done: Verification) -> None:
+    """Check files and page; of tables that this run does not have say so, unless others were asked about."""
     folder, known = layout.reports(done.run.scale), {r.name: r for r in reports() if r.table}
     there = {p.stem for p in (folder / "tables").glob("*") if p.suffix[1:] in TABLE_FORMATS}
     path = folder / PAGE
@@ -128,7 +128,7 @@ def _check_tables(done: Verification, every: bool) -> None:
                 Finding(*(("table", f"tables/{name}") if name in there else ("unchecked", f"{PAGE}, {name}")), words)
             )
         elif (given := done.run.given(known[name])) is None:
-            if every:
+            if done.run.chosen is None:
                 done.findings.append(Finding("unchecked", name, "none of its experiments has records here"))
         else:
             _check_table(done, known[name], given, page)

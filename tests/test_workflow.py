@@ -3,9 +3,11 @@
 Everything happens in a copy of the checkout, so that edits touch nobody's work.
 """
 
+import base64
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from hsivi.record import read_record
 from hsivi.reporting import selected
 from reports._tables import latex
 from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
+from tests.test_figures import BLOCK, HEAVY
 
 pytestmark = pytest.mark.slow
 COPIED = ("hsivi", "baselines", "reports", "workflows", "profiles", "claims", "Snakefile", "environment.yml")
@@ -40,10 +43,17 @@ class Checkout:
             else:
                 shutil.copy(source, folder / name)
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+    def snakemake(self, *arguments: str, python_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return self._run(["snakemake", *arguments], python_path)
+
+    def hsivi(self, *arguments: str, python_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return self._run([sys.executable, "-m", "hsivi", *arguments], python_path)
+
+    def _run(self, command: list[str], python_path: Path | None) -> subprocess.CompletedProcess[str]:
+        """Run a command in the copy; modules in ``python_path`` come before its own."""
+        paths = [str(path) for path in (python_path, self.folder) if path is not None]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        command = ["snakemake", *arguments]
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -82,6 +92,24 @@ def test_dry_run(scale: str, scope: str, checkout: Checkout) -> None:
     settings = ["--config", f"scale={scale}", f"scope={scope}", f"experiments={' '.join(experiment_files())}"]
     done = checkout.snakemake("--dry-run", "--quiet", "all", *settings, "--forceall")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", ["reproduce", "report"])
+@pytest.mark.parametrize(
+    "settings", [[], ["SCALE=smoke", "EXPERIMENTS=ring mixture", "DEVICES=2"]], ids=["default", "named"]
+)
+def test_the_makefiles_own_command_is_understood(target: str, settings: list[str], checkout: Checkout) -> None:
+    """What ``make`` would run, taken from make itself and planned: with nothing named, too."""
+    told = subprocess.run(
+        ["make", "-n", target, *settings], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    (line,) = [line for line in told.splitlines() if line.startswith("snakemake ")]
+    command, _, report = line.partition(" --report ")
+    assert bool(report) == (target == "report")
+    done = checkout.snakemake(*shlex.split(command)[1:], "--dry-run", "--quiet", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    planned = re.search(r"^total +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
+    assert planned is None or int(planned[1]) > 10
 
 
 @pytest.mark.parametrize(
@@ -168,6 +196,38 @@ def test_tables_agree_in_all_formats(smoke: Checkout) -> None:
         for value in from_csv.to_numpy().ravel():
             assert latex(str(value)) in tex
         assert tex.isascii(), "pdflatex reads it as it is"
+
+
+def test_snakemakes_report_carries_the_figures_offline(smoke: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=set()))
+    target = f"{layout.reports('smoke')}/snakemake-report.html"
+    done = smoke.snakemake("--config", "scale=smoke", "--report", target, python_path=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (smoke.folder / target).read_text()
+    assert not re.findall(r"(?:src|href)=[\"']https?://[^\"']*\.(?:js|css)", text), "nothing is loaded from elsewhere"
+    shown = [load_experiment(name, "smoke", "core") for name in default_experiments("smoke")]
+    for report in selected(shown):
+        for file in report.files:
+            assert (f'"{Path(file).name}"' in text) == file.endswith((".png", ".csv", ".html")), file
+        assert report.title.replace('"', '\\"') in text
+    # The same pictures, byte by byte.
+    picture = (smoke.folder / layout.reports("smoke") / "figures" / "figure2.png").read_bytes()
+    assert base64.b64encode(picture).decode() in text
+
+
+def test_figures_drawn_from_published_results_are_the_same(smoke: Checkout, tmp_path: Path) -> None:
+    """A real run is published (which compares all pictures) and drawn again without torch."""
+    (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=set(HEAVY)))
+    names = ["mixture", "conditioned_diffusion"]
+    for command in ("publish", "figures"):
+        done = smoke.hsivi(command, "--scale", "smoke", "--experiments", *names, python_path=tmp_path)
+        assert done.returncode == 0, done.stderr
+    for folder in ("figures", "tables"):
+        drawn = sorted((smoke.folder / "reports" / "reference" / "smoke" / folder).iterdir())
+        assert len(drawn) >= 6
+        for path in drawn:
+            if not path.stem.startswith(("margins", "verdicts")):  # which show all experiments of a run
+                assert path.read_bytes() == (smoke.folder / "reports" / "smoke" / folder / path.name).read_bytes(), path
 
 
 def test_a_second_run_does_nothing_in_seconds(smoke: Checkout) -> None:
