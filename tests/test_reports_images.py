@@ -32,6 +32,7 @@ from reports import (
     _findings,
     _image_grid,
     _images,
+    _page_run,
     _protocols,
     _style,
     index,
@@ -479,6 +480,18 @@ def test_the_page_explains_every_fingerprint(folder):
     assert _protocols.about(load_experiment("digits", "quick", "core"), []) == []
 
 
+BARE_PAGE: dict[str, Any] = {
+    **dict.fromkeys(("counts", "claims", "ledger_columns", "findings", "question", "parts", "methods"), ()),
+    **dict.fromkeys(("scale", "title", "metrics", "experiment_flag"), ""),
+    "choices": dict.fromkeys(("dataset", "method", "nfe", "metric", "verdict"), ()),
+    "ledger": {"name": "", "names": [], "rows": []},
+    "ledger_report": {"files": (), "command": ""},
+    "run": {"environments": [], "work_minutes": 0, "finished": "", "commits": [], "devices": []},
+    "data": {"numbers": {"rows": []}},
+}
+"""A page without results."""
+
+
 def test_the_page_knows_imported_networks(folder):
     trained, imported = experiment("mnist"), experiment("cifar10")
     for shown in (trained, imported):
@@ -486,14 +499,10 @@ def test_the_page_knows_imported_networks(folder):
         facts = {"recipe": {"iterations": 7}} if shown is trained else {"checkpoint": {"file": "c.pt", "sha256": "d1"}}
         note = layout.note(layout.DatasetFiles("quick", shown.name, shown.name).score_model)
         write_json(note, {"parameters": 3, "seconds": 1.0, "command": "x", **facts})
-    first, second = index._training("quick", [trained, imported])
+    first, second = _page_run.training("quick", [trained, imported])
     assert (first["iterations"], first["checkpoint"], first["accuracy"]) == (7, None, 0.97)
     assert (second["iterations"], second["checkpoint"]["file"]) == (None, "c.pt")
-    template = (ROOT / "reports" / "index.html.jinja").read_text()
-    page = index.Environment(undefined=index.StrictUndefined).from_string(template).render(
-        scale="quick", experiment_flag="", parts=[], cells=[], training=[first, second], findings=[], methods=[],
-        run={"environments": [], "work_minutes": 0, "finished": "", "commits": [], "devices": []},
-    )  # fmt: skip
+    page = index.page(**BARE_PAGE, training=[first, second])
     assert "imported from c.pt, SHA-256 <code>d1</code>" in page and "<td>7</td>" in page
 
 

@@ -179,7 +179,7 @@ def test_page_is_self_contained_and_shows_everything(smoke: Checkout) -> None:
     for report in scripts:
         assert f'id="{report.name}"' in page
         assert f"python -m hsivi report {report.name} " in page
-    assert page.count("data:image/png;base64,") == sum(report.files[0].endswith(".png") for report in scripts)
+    assert page.count("data:image/webp;base64,") == sum(report.files[0].endswith(".png") for report in scripts)
     for file in ("figures/figure10.svg", "tables/table1.csv", "tables/table1.md", "tables/table1.tex"):
         assert (folder / file).stat().st_size > 100
     assert "torch 2" in page and "cores" in page and "minutes of work" in page
@@ -246,7 +246,7 @@ def test_editing_a_report_trains_nothing(smoke: Checkout) -> None:
 @pytest.mark.parametrize(
     ("file", "again"),
     [
-        ("reports/index.html.jinja", {"report_index"}),
+        ("reports/page/page.html.jinja", {"report_index"}),
         ("claims/claims.csv", {"report_table1", "report_index"}),
         ("hsivi/tidy.py", {"collect"}),
     ],
