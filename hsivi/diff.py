@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -136,14 +137,20 @@ def _t_tests(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def adjusted(table: pd.DataFrame) -> pd.DataFrame:
-    """Add the outcome and Holm's p over all keys that were compared, equal ones included, and sort."""
-    known = table.p.notna().to_numpy()
-    holm = np.full(len(table), np.nan)
+def corrected(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values after Holm's correction over those that are there; the others stay NaN."""
+    known = ~np.isnan(p)
+    holm = np.full(p.shape, np.nan)
     if known.any():
-        holm[known] = multipletests(table.p[known], LEVEL, "holm")[1]
+        holm[known] = multipletests(p[known], LEVEL, "holm")[1]
+    return holm
+
+
+def adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the outcome and the corrected p over all keys that were compared, equal ones included, and sort."""
+    holm = corrected(table.p.to_numpy(float))
     outcome = np.select(
-        [table.seeds_b == 0, table.seeds_a == 0, table.equal, ~known, holm <= LEVEL],
+        [table.seeds_b == 0, table.seeds_a == 0, table.equal, np.isnan(holm), holm <= LEVEL],
         [ONLY_A, ONLY_B, EQUAL, SINGLE, DIFFERENT],
         SIMILAR,
     )
