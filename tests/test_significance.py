@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from hsivi import significance
@@ -92,6 +93,12 @@ def test_corrections_by_hand():
     assert significance.all_hold([0.01, 0.2]) == 0.2
     assert significance.any_holds([0.01, 0.2]) == pytest.approx(0.02)
     assert significance.any_holds([0.6, 0.7]) == 1
+
+
+def test_holm_agrees_with_statsmodels():
+    for seed in range(5):
+        p = np.random.default_rng(seed).uniform(0, 0.3, 3 + seed).round(2)  # with ties
+        assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_one_value_has_no_interval():
