@@ -50,8 +50,8 @@ def give(scale: str = "quick", **changes: float) -> Experiment:
         ]
         record = Record(
             experiment="toy2d", dataset=cell.dataset, label=cell.label, baseline="b", title="t", scale=scale,
-            nfe=cell.nfe, time_grid=None, status="ok", config={}, measurements=tuple(measured), seconds={}, device="", dtype="",
-            environment={}, commit="", digests={}, command="",
+            nfe=cell.nfe, time_grid=None, status="ok", config={}, measurements=tuple(measured), seconds={},
+            device="", dtype="", environment={}, commit="", digests={}, command="",
         )  # fmt: skip
         write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
     return experiment
