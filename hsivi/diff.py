@@ -14,15 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from hsivi.config import ConfigError
 from hsivi.record import read_record, write_atomically
+from hsivi.significance import LEVEL, holm
 from hsivi.tidy import tidy
 
 KEY = ["experiment", "dataset", "method", "nfe", "metric"]
 COLUMNS = [*KEY, "seed", "value", "settings"]
-LEVEL = 0.05
 DIFFERENT, SIMILAR, SINGLE, EQUAL = "different", "not told apart", "not comparable", "equal to the bit"
 ONLY_A, ONLY_B = "only in A", "only in B"
 OUTCOMES = (DIFFERENT, SIMILAR, SINGLE, EQUAL, ONLY_A, ONLY_B)
@@ -140,22 +139,21 @@ def _t_tests(table: pd.DataFrame) -> pd.DataFrame:
 def corrected(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return p-values after Holm's correction over those that are there; the others stay NaN."""
     known = ~np.isnan(p)
-    holm = np.full(p.shape, np.nan)
-    if known.any():
-        holm[known] = multipletests(p[known], LEVEL, "holm")[1]
-    return holm
+    found = np.full(p.shape, np.nan)
+    found[known] = holm(p[known].tolist())
+    return found
 
 
 def adjusted(table: pd.DataFrame) -> pd.DataFrame:
     """Add the outcome and the corrected p over all keys that were compared, equal ones included, and sort."""
-    holm = corrected(table.p.to_numpy(float))
+    p_holm = corrected(table.p.to_numpy(float))
     outcome = np.select(
-        [table.seeds_b == 0, table.seeds_a == 0, table.equal, np.isnan(holm), holm <= LEVEL],
+        [table.seeds_b == 0, table.seeds_a == 0, table.equal, np.isnan(p_holm), p_holm <= LEVEL],
         [ONLY_A, ONLY_B, EQUAL, SINGLE, DIFFERENT],
         SIMILAR,
     )
     rank = {name: place for place, name in enumerate(OUTCOMES)}
-    result = table.assign(outcome=outcome, p_holm=holm, rank=[rank[name] for name in outcome])
+    result = table.assign(outcome=outcome, p_holm=p_holm, rank=[rank[name] for name in outcome])
     result["test"] = np.where(result.p.isna() | result.equal, "", np.where(result.paired, "paired t", "Welch"))
     result = result.sort_values(["rank", "p", *KEY], kind="stable", ignore_index=True)
     shown = ["mean_a", "mean_b", "difference", "low", "high", "test", "p", "p_holm"]

@@ -143,7 +143,7 @@ def _all(count: int) -> str:
 
 
 def _shown(comparison: Comparison) -> str:
-    return f"{comparison.words} is {comparison.ours:.4g} to {comparison.other:.4g}"
+    return f"{comparison.words}, {comparison.ours:.4g} against {comparison.other:.4g}"
 
 
 def _untested(run: Run, statement: Statement) -> str:

@@ -22,6 +22,7 @@ TORCH_FREE = {
     "moments",
     "overall",
     "summary",
+    "significance",
     "recipe",
     "record",
     "provenance",

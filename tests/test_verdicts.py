@@ -24,7 +24,7 @@ from reports._tables import Source
 from reports._verdicts import Outcome, Verdict, outcomes, verdict_counts
 
 SEEDS = (11, 12, 13, 14, 15)
-REPEATS = 1500
+REPEATS = 5000
 
 
 @pytest.fixture(autouse=True)
