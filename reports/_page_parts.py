@@ -59,18 +59,27 @@ class Parts:
     def _part(
         self, experiment: Experiment | None, scripts: Sequence[Report], pictures: dict[str, Picture]
     ) -> dict[str, Any]:
-        run = [e.name for e in self.numbers.experiments]
-        first = {report.name: next(iter(report.shown(run)), None) for report in scripts}
-        own = [report for report in scripts if first[report.name] == (experiment.name if experiment else None)]
-        items = [self._item(report, pictures) for report in own]
         return {
             "name": f"part-{experiment.name}" if experiment else "part-all",
             "title": experiment.title if experiment else "Samplers on all data sets",
             "source": experiment.source if experiment else "",
             "datasets": list(experiment.data.datasets) if experiment else [],
             "about": about(experiment, self.numbers.records) if experiment else [],
-            "items": sorted(items, key=lambda item: item["table"] is None),
+            "items": self.items(experiment, scripts, pictures),
         }
+
+    def items(
+        self, experiment: Experiment | None, scripts: Sequence[Report], pictures: dict[str, Picture]
+    ) -> list[dict[str, Any]]:
+        """Return what is shown of one experiment, or of all together, tables first.
+
+        A script that shows several experiments stands under the first of its own that is run.
+        """
+        run = [e.name for e in self.numbers.experiments]
+        first = {report.name: next(iter(report.shown(run)), None) for report in scripts}
+        own = [report for report in scripts if first[report.name] == (experiment.name if experiment else None)]
+        items = [self._item(report, pictures) for report in own]
+        return sorted(items, key=lambda item: item["table"] is None)
 
     def _item(self, report: Report, pictures: dict[str, Picture]) -> dict[str, Any]:
         title, _, rest = report.docstring.partition("\n")

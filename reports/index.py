@@ -70,7 +70,7 @@ def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:
     found = outcomes(scale, experiments)
     claims = _page_claims.claims(found, numbers.link)
     parts = Parts(numbers, claims)
-    ledger = verdicts.table(scale, experiments)
+    ledger = verdicts.listed(found)
     shown_ledger = parts.show(VERDICTS, ledger)
     every = parts.every()
     report = next(r for r in selected(experiments) if r.name == VERDICTS)

@@ -25,7 +25,12 @@ DIGITS = 4
 
 def table(scale: str, experiments: Sequence[Experiment]) -> Table:
     """Return one row a claim."""
-    rows = {(o.id, o.statement, f"{PAPERS[o.paper]}, {o.place}"): row(o) for o in outcomes(scale, experiments)}
+    return listed(outcomes(scale, experiments))
+
+
+def listed(found: Sequence[Outcome]) -> Table:
+    """Return the table of verdicts that are known already."""
+    rows = {(o.id, o.statement, f"{PAPERS[o.paper]}, {o.place}"): row(o) for o in found}
     return Table.of(("claim", "statement", "place"), rows)
 
 

@@ -40,13 +40,13 @@ def value(label: str, nfe: int, metric: str, seed: int) -> float:
     return start / (nfe + 1) + zlib.crc32(f"{label} {metric}".encode()) % 1000 / 1e5 + 0.0001 * (seed % 5)
 
 
-def write(shown: Sequence[Experiment]) -> None:
-    """Write all results that the page reads, in the working directory."""
+def write(shown: Sequence[Experiment], more: int = 0) -> None:
+    """Write all results that the page reads, in the working directory; ``more`` metrics besides the real ones."""
     for experiment in shown:
         for dataset in experiment.data.datasets:
             _write_dataset(experiment, dataset)
         for cell in methods.cells(experiment):
-            _write_cell(experiment, cell)
+            _write_cell(experiment, cell, [*METRICS[experiment.name], *(f"further_{i}" for i in range(more))])
     image = Image.new("RGB", (640, 320), "white")
     for report in selected(shown):
         for path in report.outputs("quick"):
@@ -74,7 +74,7 @@ def _write_dataset(experiment: Experiment, dataset: str) -> None:
         _note(path, parameters=3, recipe={"iterations": 7})
 
 
-def _write_cell(experiment: Experiment, cell: Cell) -> None:
+def _write_cell(experiment: Experiment, cell: Cell, metrics: Sequence[str]) -> None:
     row, info = methods.rows(experiment)[cell.label], methods.info(experiment, cell.label)
     files, trains = layout.CellFiles(cell), info.needs_fit
     seeds = len(experiment.seeds)
@@ -88,7 +88,7 @@ def _write_cell(experiment: Experiment, cell: Cell) -> None:
                 seed=seed, metric=metric, value=value(cell.label, cell.nfe, metric, seed), standard_error=0.001,
                 num_samples=N, floor=0.0001, floor_std=0.0002,
             )
-            for metric in METRICS[experiment.name]
+            for metric in metrics
             for seed in experiment.seeds
         ),
         seconds={"sample": SAMPLING * cell.nfe * seeds, "measure": 1.0} | ({"fit": TRAINING * seeds} if trains else {}),

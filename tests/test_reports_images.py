@@ -40,6 +40,8 @@ from reports import (
     table3,
     table5,
 )
+from reports._page_numbers import Numbers
+from reports._page_parts import Parts
 from reports._tables import Table, latex
 from tests import rendering
 
@@ -230,7 +232,8 @@ def test_the_page_places_it_under_the_first_that_is_run(folder):
     report = {r.name: r for r in reporting.selected(run)}["table3"]
     write_all(celeba)
     render("table3", celeba)
-    places = [index._part(e, [report], "quick", run)["tables"] for e in (None, *run)]
+    parts = Parts(Numbers("quick", tuple(run)), ())
+    places = [parts.items(e, [report], {}) for e in (None, *run)]
     assert [len(tables) for tables in places] == [0, 0, 0, 1]
     assert places[3][0]["command"].endswith("report table3 --scale quick --scope full --experiments celeba imagenet64")
 
