@@ -15,6 +15,7 @@ from hsivi.reporting import selected
 
 REFERENCE = ROOT / "results" / "reference"
 SCALE = "quick"
+RING = ("--experiment", "ring", "--dataset", "unit_ring")
 HEAVY = ("torch", "torchvision", "diffusers", "torch_fidelity", "sklearn", "snakemake", "filelock", "pygments")
 BLOCK = '''"""Refuses some packages and every connection, in this process and in those that it starts."""
 import socket, sys
@@ -59,12 +60,8 @@ def test_everything_published_is_rendered_without_anything_heavy(tmp_path: Path)
 @pytest.mark.parametrize(
     ("refused", "arguments", "extra"),
     [
-        (
-            "torch",
-            ["sample", "--experiment", "ring", "--dataset", "unit_ring", "--method", "ddim", "--nfe", "5"],
-            "run",
-        ),
-        ("torch", ["data", "--experiment", "ring", "--dataset", "unit_ring"], "run"),
+        ("torch", ["sample", *RING, "--method", "ddim", "--nfe", "5"], "run"),
+        ("torch", ["fit", *RING, "--method", "hsivi_sm", "--nfe", "5"], "run"),
         ("pandas", ["report", "table_samplers_ring", "--experiments", "ring"], "figures"),
         ("pandas", ["collect", "--experiments", "ring"], "figures"),
     ],

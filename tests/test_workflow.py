@@ -94,22 +94,21 @@ def test_dry_run(scale: str, scope: str, checkout: Checkout) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("target", ["reproduce", "report"])
 @pytest.mark.parametrize(
-    "settings", [[], ["SCALE=smoke", "EXPERIMENTS=ring mixture", "DEVICES=2"]], ids=["default", "named"]
+    ("target", "settings"),
+    [("reproduce", []), ("reproduce", ["SCALE=smoke", "EXPERIMENTS=ring mixture", "DEVICES=2"]), ("report", [])],
 )
 def test_the_makefiles_own_command_is_understood(target: str, settings: list[str], checkout: Checkout) -> None:
     """What ``make`` would run, taken from make itself and planned: with nothing named, too."""
-    told = subprocess.run(
-        ["make", "-n", target, *settings], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    make = ["make", "-n", target, *settings]
+    told = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     (line,) = [line for line in told.splitlines() if line.startswith("snakemake ")]
     command, _, report = line.partition(" --report ")
     assert bool(report) == (target == "report")
-    done = checkout.snakemake(*shlex.split(command)[1:], "--dry-run", "--quiet", "all")
+    done = checkout.snakemake(*shlex.split(command)[1:], "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
-    planned = re.search(r"^total +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
-    assert planned is None or int(planned[1]) > 10
+    experiments = {"ring", "mixture"} if settings else set(default_experiments("quick"))
+    assert set(re.findall(r"wildcards: experiment=(\w+),", done.stdout + done.stderr)) == experiments
 
 
 @pytest.mark.parametrize(
@@ -218,7 +217,7 @@ def test_snakemakes_report_carries_the_figures_offline(smoke: Checkout, tmp_path
 def test_figures_drawn_from_published_results_are_the_same(smoke: Checkout, tmp_path: Path) -> None:
     """A real run is published (which compares all pictures) and drawn again without torch."""
     (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=set(HEAVY)))
-    names = ["mixture", "conditioned_diffusion"]
+    names = ["conditioned_diffusion"]
     for command in ("publish", "figures"):
         done = smoke.hsivi(command, "--scale", "smoke", "--experiments", *names, python_path=tmp_path)
         assert done.returncode == 0, done.stderr
