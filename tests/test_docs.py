@@ -263,7 +263,7 @@ def test_a_browser_without_a_network_reads_and_searches_the_site(site: Path) -> 
             view.goto((site / f"{name}.html").as_uri())
             assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is too wide"
         view.locator("label[for=__search]").first.click()
-        view.locator("input.md-search__input").fill("covariance_frobenius")
+        view.locator("input.md-search__input").press_sequentially("covariance_frobenius", delay=20)
         view.locator(".md-search-result__item a").first.wait_for(state="attached", timeout=15_000)
         assert "metrics.html" in str(view.locator(".md-search-result__item a").first.get_attribute("href"))
         browser.close()
