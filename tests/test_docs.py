@@ -180,7 +180,7 @@ def test_every_variable_and_target_of_make_is_explained() -> None:
 
 def test_the_picture_shows_the_rules_of_the_graph() -> None:
     rules = "".join(path.read_text() for path in ROOT.glob("workflows/rules/*.smk"))
-    named = set(re.findall(r"^rule (\w+):", rules, re.MULTILINE)) | set(re.findall(r'f"(\w+)_\{report\.name\}"', rules))
+    named = set(re.findall(r"^rule (\w+):", rules, re.MULTILINE)) | set(re.findall(r'f"(\w+)_\{\w+\.name\}"', rules))
     drawn = re.findall(r'class="stage"[^>]*>(\w+)<', (DOCS / "assets" / "graph.svg").read_text())
     assert sorted(drawn) == sorted(named)
 
@@ -245,3 +245,27 @@ def test_no_machine_path_in_the_site(site: Path) -> None:
     own = [*site.rglob("*.html"), site / "search" / "search_index.json"]
     for path in [*own, *PAGES.values(), ROOT / "mkdocs.yml"]:
         assert not re.search("|".join(patterns), path.read_text()), path
+
+
+@pytest.mark.slow
+def test_a_browser_without_a_network_reads_and_searches_the_site(site: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_api.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        view = browser.new_context(offline=True, viewport={"width": 390, "height": 844}).new_page()
+        asked, errors = [], []
+        view.on("request", lambda request: asked.append(request.url))
+        view.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        for name in ("index", "concepts", "experiments", "metrics", "methods", "commands", "api/examples", "api/model"):
+            view.goto((site / f"{name}.html").as_uri())
+            assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is too wide"
+        view.locator("label[for=__search]").first.click()
+        view.locator("input.md-search__input").press_sequentially("covariance_frobenius", delay=20)
+        view.locator(".md-search-result__item a").first.wait_for(state="attached", timeout=15_000)
+        assert "metrics.html" in str(view.locator(".md-search-result__item a").first.get_attribute("href"))
+        browser.close()
+    assert all(address.startswith(("file:", "data:", "blob:")) for address in asked)
+    assert not errors
