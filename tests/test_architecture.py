@@ -15,6 +15,8 @@ from hsivi.provenance import imported_files
 # What each layer may import, besides itself and the layers it names.  Nouns come first, the command line last.
 TORCH_FREE = {
     "baseline_file",
+    "diff",
+    "inspecting",
     "new_baseline",
     "config",
     "data_config",
