@@ -26,8 +26,6 @@ RESOURCES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "so
 NOT_LOADED = ("canonical", "next", "prev", "alternate")
 ALREADY_RUN: set[str] = set()
 """Blocks of shell that several pages show are run once."""
-PENDING = {"verdicts.md"}
-"""Pages in the navigation that are written elsewhere and may not be there yet."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +101,7 @@ def test_the_navigation_has_every_page() -> None:
     (text,) = re.findall(r"^nav:\n(?:.*\n)*", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     named = pages(yaml.safe_load(text)["nav"])
     assert len(named) == len(set(named))
-    assert set(PAGES) <= set(named) <= set(PAGES) | PENDING
+    assert set(named) == set(PAGES)
 
 
 def test_every_experiment_has_a_section_with_its_budgets(site: Path) -> None:
