@@ -33,6 +33,12 @@ TORCH_FREE = {
     "reporting",
     "arrays",
     "rng",
+    "reading",
+    "reduction",
+    "rendering",
+    "manifest",
+    "publish",
+    "figures",
 }
 LAYERS = {
     "nouns": [
@@ -116,6 +122,12 @@ def test_no_torch_where_none_is_needed() -> None:
     code = f"import importlib, sys; [importlib.import_module(m) for m in {modules!r}]; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "reports").glob("*.py")), ids=lambda p: p.stem)
+def test_reports_read_arrays_where_it_is_seen(path: Path) -> None:
+    """What they look at is what `hsivi publish` keeps."""
+    assert "hsivi.arrays" not in path.read_text(), "use hsivi.reading.read_arrays"
 
 
 def test_files_stay_readable() -> None:
