@@ -152,6 +152,7 @@ def test_other_scales_show_ours_without_a_verdict():
     ring = load_experiment("mixture", "smoke", "core")
     smoke = by_id("smoke", ring)
     assert {o.verdict for o in smoke.values()} == {Verdict.NOT_COMPARABLE}
+    assert "a trial" in smoke["hsivi-table4-hsivi_sm-t5"].reason
     assert "a trial" in smoke["hsivi-ring-trapped"].reason and not smoke["hsivi-ring-trapped"].comparisons
 
 
