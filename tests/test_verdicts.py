@@ -258,6 +258,14 @@ def test_better_than_comparable():
     assert found.verdict is Verdict.BETTER and "nothing is worse than claimed" in found.reason
 
 
+def test_better_asks_for_every_part_not_to_be_worse():
+    clear, unsure = Test(1.0, 1.0, exceeds=0.001, allowed=0.0005), Test(0.5, 0.6, exceeds=1.0, allowed=0.4)
+    assert combined([clear, unsure])[2] == 0.4
+    assert combined([clear, clear, Test(0.01, 1.0, exceeds=1.0, allowed=0.01)])[2] == 0.01
+    assert combined([clear, None])[2] == 1
+    assert combined([Test(0.01, 1.0), None]) == (1.0, 1.0, None)
+
+
 def test_a_missing_part_leaves_a_statement_open():
     toys()
     layout.CellFiles(Cell("quick", "toy2d", "moons", "hsivi_sm", 5)).record.unlink()
