@@ -12,7 +12,7 @@ from hsivi import layout, methods, significance
 from hsivi.config import ConfigError, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_json, write_record
 from hsivi.timing_record import TimingRecord
 from reports import _blanks, verdicts
 from reports._compared import Compared, Test, aligned, equivalence, examine
@@ -46,7 +46,7 @@ def write(cell: Cell, values: dict[str, list[float]], trainings: int = 5, **chan
         nfe=cell.nfe, time_grid=None, config={}, seconds={}, device="cpu", dtype="", environment={}, commit="",
         digests={}, command="python -m hsivi measure", **facts,
     )  # fmt: skip
-    write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
+    write_record(layout.CellFiles(cell).record, record)
 
 
 def around(mean: float, sd: float = 0.0005, n: int = 5) -> list[float]:
