@@ -35,8 +35,8 @@ def experiments(scope: str = "core") -> list[Experiment]:
 
 
 def value(label: str, nfe: int, metric: str, seed: int) -> float:
-    """Return a made-up number that falls with the number of evaluations; HSIVI-SM has the smallest."""
-    start = 0.02 if label.startswith("hsivi") else 0.5
+    """Return a made-up number that falls with the number of evaluations, and is smaller for HSIVI."""
+    start = 0.3 if label.startswith("hsivi") else 0.5
     return start / (nfe + 1) + zlib.crc32(f"{label} {metric}".encode()) % 1000 / 1e5 + 0.0001 * (seed % 5)
 
 

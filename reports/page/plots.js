@@ -91,7 +91,7 @@ const plots = (() => {
 
   /** Quality against something that is positive. */
   function quality(name, title, metric, log, shown, x) {
-    const traces = [...shown].map(([label, own]) => line(label, own.filter((p) => x(p) > 0).sort((a, b) => x(a) - x(b)), x)).filter((t) => t.x.length);
+    const traces = [...shown].map(([label, own]) => line(label, own.filter((p) => x(p) > 0).sort((a, b) => a.of.nfe - b.of.nfe), x)).filter((t) => t.x.length);
     const range = traces.flatMap((t) => t.x);
     const floor = [...shown.values()].flat().find((p) => p.floor !== null);
     if (floor && (!log || floor.floor > 0) && range.length) {
