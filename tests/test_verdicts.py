@@ -146,14 +146,26 @@ def test_other_scales_show_ours_without_a_verdict():
     quick = load_experiment("conditioned_diffusion", "quick", "core")
     cell = Cell("quick", "conditioned_diffusion", "conditioned_diffusion", "hsivi_sm", 5)
     write(cell, {"covariance_frobenius": around(0.0333)})
-    # The ledger compares rows with the paper's recipe, which this scale does not have.
+    # This scale does not have the row with the paper's recipe, which is judged; it shows its own.
     found = by_id("quick", quick)["hsivi-table4-hsivi_sm-t5"]
     assert found.verdict is Verdict.NOT_COMPARABLE and "at scale paper only" in found.reason
+    assert found.ours == pytest.approx(0.0333) and found.difference == pytest.approx(0, abs=1e-9)
+    assert found.comparisons[0].outcome is Verdict.NOT_COMPARABLE and found.comparisons[0].p is None
     ring = load_experiment("mixture", "smoke", "core")
     smoke = by_id("smoke", ring)
     assert {o.verdict for o in smoke.values()} == {Verdict.NOT_COMPARABLE}
     assert "a trial" in smoke["hsivi-table4-hsivi_sm-t5"].reason
     assert "a trial" in smoke["hsivi-ring-trapped"].reason and not smoke["hsivi-ring-trapped"].comparisons
+
+
+def test_a_number_that_is_never_judged_shows_ours_beside_it():
+    """Table 1's estimator is not identified; ours is in the quantity that the paper names."""
+    toys = load_experiment("toy2d", "paper", "core")
+    write(Cell("paper", "toy2d", "moons", "ddim", 5), {"js_ite": around(0.02)})
+    found = by_id("paper", toys)["hsivi-table1-moons-ddim-t5"]
+    assert found.verdict is Verdict.NOT_COMPARABLE and "not identified" in found.reason
+    assert found.ours == pytest.approx(0.02) and found.difference == pytest.approx(0.02 - 0.355)
+    assert by_id("paper", toys)["hsivi-table1-moons-ddpm-t5"].ours is None
 
 
 def test_images_by_the_paper_s_names():
