@@ -64,7 +64,7 @@ def test_figures_and_tables_are_there() -> None:
 def test_an_unfinished_run_is_not_published(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="expected a finished run"):
-        publish(load_experiment("mnist", "smoke", "core"), tmp_path / "reference")
+        publish([load_experiment("mnist", "smoke", "core")], tmp_path / "reference")
     assert main(["publish", "--scale", "smoke", "--experiments", "mnist"]) == 2
     assert "got no such file" in capsys.readouterr().err
     assert not (tmp_path / "reference").exists()

@@ -1,0 +1,50 @@
+"""The README's numbers are those of the reference results."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hsivi import layout
+from hsivi.config import ROOT, load_experiment
+from hsivi.experiment import Experiment
+from hsivi.figures import as_published, published_experiments
+from reports._published import published
+from reports._verdicts import outcomes, verdict_counts
+
+README = (ROOT / "README.md").read_text()
+REFERENCE = ROOT / "results" / "reference"
+UNCERTAIN = re.compile(r"\d+\.\d+ ± \d+\.\d+")
+
+
+def texts() -> set[str]:
+    """Return every cell of the published tables, without the mark of the best."""
+    found = set()
+    for path in REFERENCE.glob("quick/*/tables/*.csv"):
+        with path.open(newline="") as file:
+            found |= {cell.removesuffix(" *") for row in csv.reader(file) for cell in row}
+    return found
+
+
+def test_numbers_with_a_deviation_stand_in_a_published_table() -> None:
+    shown = UNCERTAIN.findall(README)
+    assert len(shown) > 60
+    assert not set(shown) - texts()
+
+
+@pytest.fixture
+def experiments(tmp_path: Path) -> Iterator[list[Experiment]]:
+    """What the README's run was: the experiments of the default run, as far as they are published."""
+    with layout.folders(REFERENCE, tmp_path):
+        known = [load_experiment(name, "quick", "core") for name in published_experiments("quick", REFERENCE)]
+        yield [as_published(experiment)[0] for experiment in known if experiment.by_default]
+
+
+def test_verdicts_are_those_of_the_published_records(experiments: list[Experiment]) -> None:
+    found = outcomes("quick", experiments)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(found).items())
+    assert f"{said}." in " ".join(README.split())
+    numbers = len(published())
+    assert f"Of {numbers} published numbers and {len(found) - numbers} statements" in README
