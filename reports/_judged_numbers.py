@@ -69,7 +69,7 @@ def _judged(run: Run, ledger: Ledger, line: Published, name: str) -> Outcome:
         metric = _only(block.compare.metrics, line.metric, "metrics")
         about |= {"method": label, "metric": metric}
         cell = Cell(run.scale, place.experiment, place.dataset, label, line.nfe or 0)
-        verdict, reason, comparison = _measured(run, block.compare, line, cell, metric, words)
+        verdict, reason, comparison = _measured(run, block, line, cell, metric, words)
     return _outcome(name, line, words, verdict, reason, comparison, about)
 
 
@@ -80,20 +80,22 @@ def _only(known: Mapping[str, T], wanted: str, what: str) -> T:
 
 
 def _measured(
-    run: Run, compare: Comparable, line: Published, cell: Cell, metric: str, words: str
+    run: Run, block: Numbers, line: Published, cell: Cell, metric: str, words: str
 ) -> tuple[Verdict, str, Comparison | None]:
+    compare = block.compare
+    assert compare is not None
     found = run.find((cell.experiment, cell.dataset), cell.label, cell.nfe, metric)
-    scale = _other_scale(run, compare)
+    scale = block.never or _other_scale(run, compare)
     if isinstance(found, Missing):
         # A number that no run has is not comparable, whatever the scale.
         known = found.verdict is Verdict.NOT_RUN and scale is not None
         return (Verdict.NOT_COMPARABLE, f"{scale}", None) if known else (found.verdict, found.reason, None)
-    assert compare.margin is not None
     mine = np.array([found.values[seed] for seed in sorted(found.values)])
     theirs = np.full(len(mine), line.value)
     if scale is not None:
         shown = described(words, (found.source,), mine, theirs, compare.margin, None, Verdict.NOT_COMPARABLE)
         return Verdict.NOT_COMPARABLE, scale, shown
+    assert compare.margin is not None
     doubt = doubts(run, cell.experiment, [found], len(mine))
     if doubt is not None:
         return Verdict.INCONCLUSIVE, doubt, described(words, (found.source,), mine, theirs, compare.margin, None)

@@ -132,6 +132,8 @@ def reason_of(run: Run, case: Case, verdict: Verdict, family: int) -> str:
         return f"{doubtful[0].doubt}"
     clear = sum(part.comparison.outcome is Verdict.REPRODUCED for part in case.parts)
     least = max((part for part in case.parts if part.test), key=lambda part: part.test.holds if part.test else 0.0)
+    if count == 1:
+        return f"{scale}not clear: {_shown(least.comparison)} (p = {case.holds:.2g}{correction})"
     return (
         f"{scale}{clear} of {count} comparisons are clear by themselves; least so {_shown(least.comparison)} "
         f"(p = {case.holds:.2g} for all{correction})"

@@ -106,7 +106,7 @@ class Comparable(Frozen):
         places: data sets of ours by the name in claims/claims.csv.
         rows: rows of ours by the name of the method there.
         metrics: metrics of ours, without fingerprint, by the name there.
-        margin: when two numbers are equal; none for what is counted.
+        margin: when two numbers are equal; none for what is counted, and where no verdict follows.
     """
 
     kind: Literal["measured", "counted"] = "measured"
@@ -116,18 +116,9 @@ class Comparable(Frozen):
     metrics: Mapping[str, str]
     margin: Margin | None = None
 
-    @model_validator(mode="after")
-    def _margin_where_measured(self) -> "Comparable":
-        if (self.margin is None) == (self.kind == "measured"):
-            raise ValueError(
-                f"got kind {self.kind} {'without' if self.margin is None else 'with'} a margin, expected one "
-                f"for measured and none for counted"
-            )
-        return self
-
 
 class Numbers(Frozen):
-    """A block of published numbers; exactly one of ``compare`` and ``never``.
+    """A block of published numbers, with ``compare``, ``never`` or both.
 
     Attributes:
         where: the lines of claims/claims.csv.
@@ -135,7 +126,7 @@ class Numbers(Frozen):
         decimals: with how many they are printed.
         experiment: which experiment of ours they are about, for filters, where they are not compared.
         compare: what they are compared with.
-        never: why they are compared with nothing.
+        never: why no verdict ever follows; with ``compare`` as well, ours is shown beside them all the same.
     """
 
     where: Selection
@@ -146,7 +137,18 @@ class Numbers(Frozen):
     never: Text | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> "Numbers":
-        if (self.compare is None) == (self.never is None):
-            raise ValueError("got both or neither of compare and never, expected exactly one")
+    def _something(self) -> "Numbers":
+        if self.compare is None and self.never is None:
+            raise ValueError("got neither compare nor never, expected one of them or both")
+        return self
+
+    @model_validator(mode="after")
+    def _margin_where_judged(self) -> "Numbers":
+        if self.compare is not None:
+            judged = self.compare.kind == "measured" and self.never is None
+            if (self.compare.margin is not None) != judged:
+                raise ValueError(
+                    f"compare: got kind {self.compare.kind} {'without' if judged else 'with'} a margin, expected one "
+                    f"where what is measured is judged, and none elsewhere"
+                )
         return self

@@ -9,7 +9,7 @@ import pytest
 from hsivi import layout, methods
 from hsivi.config import load_experiment
 from hsivi.experiment import Experiment
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_record
 from reports import table1_question
 from reports._published import published
 
@@ -53,7 +53,7 @@ def give(scale: str = "quick", **changes: float) -> Experiment:
             nfe=cell.nfe, time_grid=None, status="ok", config={}, measurements=tuple(measured), seconds={},
             device="", dtype="", environment={}, commit="", digests={}, command="",
         )  # fmt: skip
-        write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
+        write_record(layout.CellFiles(cell).record, record)
     return experiment
 
 

@@ -12,7 +12,7 @@ from hsivi import layout, methods, significance
 from hsivi.config import ConfigError, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.record import Measurement, Record, write_json
+from hsivi.record import Measurement, Record, write_json, write_record
 from hsivi.timing_record import TimingRecord
 from reports import _blanks, verdicts
 from reports._compared import Compared, Test, aligned, equivalence, examine
@@ -46,7 +46,7 @@ def write(cell: Cell, values: dict[str, list[float]], trainings: int = 5, **chan
         nfe=cell.nfe, time_grid=None, config={}, seconds={}, device="cpu", dtype="", environment={}, commit="",
         digests={}, command="python -m hsivi measure", **facts,
     )  # fmt: skip
-    write_json(layout.CellFiles(cell).record, record.model_dump(mode="json"))
+    write_record(layout.CellFiles(cell).record, record)
 
 
 def around(mean: float, sd: float = 0.0005, n: int = 5) -> list[float]:
@@ -146,13 +146,26 @@ def test_other_scales_show_ours_without_a_verdict():
     quick = load_experiment("conditioned_diffusion", "quick", "core")
     cell = Cell("quick", "conditioned_diffusion", "conditioned_diffusion", "hsivi_sm", 5)
     write(cell, {"covariance_frobenius": around(0.0333)})
-    # The ledger compares rows with the paper's recipe, which this scale does not have.
+    # This scale does not have the row with the paper's recipe, which is judged; it shows its own.
     found = by_id("quick", quick)["hsivi-table4-hsivi_sm-t5"]
     assert found.verdict is Verdict.NOT_COMPARABLE and "at scale paper only" in found.reason
+    assert found.ours == pytest.approx(0.0333) and found.difference == pytest.approx(0, abs=1e-9)
+    assert found.comparisons[0].outcome is Verdict.NOT_COMPARABLE and found.comparisons[0].p is None
     ring = load_experiment("mixture", "smoke", "core")
     smoke = by_id("smoke", ring)
     assert {o.verdict for o in smoke.values()} == {Verdict.NOT_COMPARABLE}
+    assert "a trial" in smoke["hsivi-table4-hsivi_sm-t5"].reason
     assert "a trial" in smoke["hsivi-ring-trapped"].reason and not smoke["hsivi-ring-trapped"].comparisons
+
+
+def test_a_number_that_is_never_judged_shows_ours_beside_it():
+    """Table 1's estimator is not identified; ours is in the quantity that the paper names."""
+    toys = load_experiment("toy2d", "paper", "core")
+    write(Cell("paper", "toy2d", "moons", "ddim", 5), {"js_ite": around(0.02)})
+    found = by_id("paper", toys)["hsivi-table1-moons-ddim-t5"]
+    assert found.verdict is Verdict.NOT_COMPARABLE and "not identified" in found.reason
+    assert found.ours == pytest.approx(0.02) and found.difference == pytest.approx(0.02 - 0.355)
+    assert by_id("paper", toys)["hsivi-table1-moons-ddpm-t5"].ours is None
 
 
 def test_images_by_the_paper_s_names():
@@ -255,6 +268,14 @@ def test_better_than_comparable():
     """0.0015 against 0.015, with a factor of 2.28 for comparable; the other three sets are at 0.003."""
     found = toys(improve=0.1, checkerboard_10=0.5)["hsivi-toy2d-comparable_to_1000"]
     assert found.verdict is Verdict.BETTER and "nothing is worse than claimed" in found.reason
+
+
+def test_better_asks_for_every_part_not_to_be_worse():
+    clear, unsure = Test(1.0, 1.0, exceeds=0.001, allowed=0.0005), Test(0.5, 0.6, exceeds=1.0, allowed=0.4)
+    assert combined([clear, unsure])[2] == 0.4
+    assert combined([clear, clear, Test(0.01, 1.0, exceeds=1.0, allowed=0.01)])[2] == 0.01
+    assert combined([clear, None])[2] == 1
+    assert combined([Test(0.01, 1.0), None]) == (1.0, 1.0, None)
 
 
 def test_a_missing_part_leaves_a_statement_open():
@@ -396,7 +417,7 @@ def test_the_table_shows_every_claim():
     assert improves["verdict"].text == "REPRODUCED" and improves["comparisons"].text == "16"
     assert improves["seeds"].text == "3" and len(improves["verdict"].sources) == 4 * 2 * 3
     assert row["hsivi-table1-moons-ddim-t5"]["printed"].text == "0.355"
-    assert table.text("md") and table.text("tex").isascii() is False  # as the statements are
+    assert table.text("md").count("\n") == len(found) + 2 and table.text("tex").isascii()
 
 
 # ---------------------------------------------------------------------------------------- error rates of whole families

@@ -107,8 +107,10 @@ def test_the_makefiles_own_command_is_understood(target: str, settings: list[str
     assert bool(report) == (target == "report")
     done = checkout.snakemake(*shlex.split(command)[1:], "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
-    experiments = {"ring", "mixture"} if settings else set(default_experiments("quick"))
-    assert set(re.findall(r"wildcards: experiment=(\w+),", done.stdout + done.stderr)) == experiments
+    scale, names = ("smoke", ["ring", "mixture"]) if settings else ("quick", default_experiments("quick"))
+    planned = re.findall(r"^data +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
+    expected = sum(len(load_experiment(name, scale).data.datasets) for name in names)
+    assert set(map(int, planned)) == {expected}, "one job for the data of each data set"
 
 
 @pytest.mark.parametrize(

@@ -19,23 +19,6 @@ rule collect:
         "python -m hsivi collect --scale {params.scale} --scope {params.scope} --experiments {params.experiments} 2>&1 | tee {log}"
 
 
-KINDS = {".html": "Page", ".csv": "Tables", ".png": "Figures"}
-
-
-def marked(script, path):
-    """Mark what Snakemake's own report shows: the page, a table's CSV and a figure's PNG."""
-    if path.suffix not in KINDS:
-        return path
-    shown = script.shown(EXPERIMENTS)
-    return report(
-        path,
-        caption="../report/caption.rst",
-        category=EXPERIMENTS[shown[0]].title if shown else "All experiments",
-        subcategory=KINDS[path.suffix],
-        labels={"what": script.title, "script": f"reports/{script.name}.py"},
-    )
-
-
 for script in REPORTS:
 
     rule:
