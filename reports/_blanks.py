@@ -76,7 +76,7 @@ class Results:
         data = layout.DatasetFiles(self.scale, name, name).data
         run = f"make reproduce SCALE={self.scale} SCOPE=full EXPERIMENTS={name}"
         if not data.exists():
-            return Blank("no data", f"{data} is not there; {run} makes it from the data set's files")
+            return Blank("no data", f"{layout.input_name(data)} is not there; {run} makes it from the data set's files")
         if not self._planned(name, label, nfe):
             elsewhere = run.replace(self.scale, "paper", 1)
             return Blank("not run", f"scale {self.scale} does not have it; {elsewhere} runs it")

@@ -15,7 +15,7 @@ from hsivi.experiment import Experiment, Method
 from hsivi.figures import as_published, draw_published
 from hsivi.provenance import file_digest
 from hsivi.publish import publish
-from hsivi.record import read_json, read_record, write_json
+from hsivi.record import read_json, read_record, write_json, write_record
 from hsivi.reporting import selected
 from tests.test_reports_samplers import write
 
@@ -44,7 +44,7 @@ def finish() -> None:
             "seconds": {"sample": 1.0, "measure": 1.0},
             "digests": {layout.input_name(path): file_digest(path) for path in inputs},
         }
-        write_json(own.record, read_json(own.record) | changes)
+        write_record(own.record, read_record(own.record).model_copy(update=changes))
         for path in (own.samples, own.fit):
             write_json(layout.note(path), {**NOTE, "environment": environment})
     for path in (shared.data, shared.reference):
