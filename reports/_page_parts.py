@@ -5,7 +5,7 @@ import importlib
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,12 @@ class Parts:
             "command": self.command(report),
             "table": None if table is None else self.show(report.name, table),
             "picture": pictures.get(report.name),
-            "claims": self.show(f"{report.name}-claims", compared(about_it)) if about_it else None,
+            "claims": self._compared(f"{report.name}-claims", about_it) if about_it else None,
         }
+
+    def _compared(self, name: str, claims: Sequence[Claim]) -> ShownTable:
+        """Return ours beside the paper's; what a row is about is what its claim is about."""
+        return replace(self.show(name, compared(claims)), row_facets=[claim.facets for claim in claims])
 
     def show(self, name: str, table: Table) -> ShownTable:
         """Return a table as the template shows it, and keep its files."""

@@ -7,8 +7,8 @@ from reports._tables import Source, Table, groups
 
 FACETS = ("dataset", "method", "nfe", "metric")
 """What can be filtered for; the names of attributes of `Source`."""
-LONG = 60
-"""Characters from which on a text is broken into lines."""
+LONG, LONG_NAME = 60, 24
+"""Characters from which on a text, and the name of a row, is broken into lines."""
 Facets = dict[str, list[str]]
 
 
@@ -82,7 +82,12 @@ def _cell(table: Table, i: int, j: int, link: Callable[[Source], str]) -> ShownC
     text = names[j] if j < len(names) else cells[j - len(names)].text
     sources = cells[j - len(names)].sources if j >= len(names) else ()
     repeats = j < len(names) and i > 0 and table.rows[i - 1][0][: j + 1] == names[: j + 1]
-    style = "again" if repeats else text if text in ("ahead", "behind") else "long" if len(text) > LONG else ""
+    styles = [
+        "again" if repeats else "",
+        text if text in ("ahead", "behind") else "",
+        "long" if len(text) > LONG else "name" if j < len(names) and len(text) > LONG_NAME else "",
+    ]
+    style = " ".join(filter(None, styles))
     return ShownCell(i, j, text, style, " ".join(s.key for s in sources), link(sources[0]) if sources else "")
 
 

@@ -30,7 +30,7 @@ const tables = (() => {
       const about = JSON.parse(table.dataset.columns || "[]");
       columns(table, about);
       const carried = new Set(about.flatMap((facets) => Object.keys(facets)));
-      const names = ["dataset", "method", "nfe", "metric"].filter((name) => !carried.has(name));
+      const names = ["dataset", "method", "nfe", "metric", "verdict"].filter((name) => !carried.has(name));
       rows(table, names);
     }
     for (const part of document.querySelectorAll("section.part")) {
