@@ -52,21 +52,36 @@ def parse_experiment(path: Path, scale: str, scope: str = "full") -> Experiment:
     """Read an experiment from a file; errors as `load_experiment`."""
     check_choice("scale", scale, SCALES)
     check_choice("scope", scope, SCOPES)
+    content = read_mapping(path, "an experiment; check the path", "see workflows/experiments")
+    try:
+        return Experiment.model_validate({**at_scale(content, scale), "scale": scale, "scope": scope})
+    except ValidationError as error:
+        raise ConfigError(f"{path.name} at scale {scale}: {_first_error(error)}") from error
+
+
+def read_mapping(path: Path, expected: str, example: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Arguments:
+        path: the file.
+        expected: what it is and what to do where it is not there, for the message.
+        example: where to look for one, for the message.
+
+    Raises:
+        ConfigError: there is no such file, or it holds something else.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: got no such file, expected an experiment; check the path") from error
+        raise ConfigError(f"{path}: got no such file, expected {expected}") from error
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(
             f"{path}: got text that is not YAML ({problem}), expected YAML; correct that place"
         ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: got {type(content).__name__}, expected a mapping; see workflows/experiments")
-    try:
-        return Experiment.model_validate({**at_scale(content, scale), "scale": scale, "scope": scope})
-    except ValidationError as error:
-        raise ConfigError(f"{path.name} at scale {scale}: {_first_error(error)}") from error
+        raise ConfigError(f"{path}: got {type(content).__name__}, expected a mapping; {example}")
+    return content
 
 
 def at_scale(node: Any, scale: str) -> Any:

@@ -10,10 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field, model_validator
 
-from hsivi.config import ROOT, SCALES, ConfigError, at_scale, check_choice, validate_config
+from hsivi.config import ROOT, SCALES, ConfigError, at_scale, check_choice, read_mapping, validate_config
 from hsivi.recipe import Frozen
 from reports._margin import Text
 from reports._published import Numbers, Published
@@ -82,16 +81,6 @@ def load_ledger(scale: str, path: Path = FILE) -> Ledger:
 
 @cache
 def _read(scale: str, path: Path) -> Ledger:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: got no such file, expected the claims ledger; restore it") from error
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path}: got text that is not YAML ({problem}), expected YAML; correct that place"
-        ) from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: got {type(content).__name__}, expected a mapping; see claims/ledger.yaml")
+    content = read_mapping(path, "the claims ledger; restore it", "see claims/ledger.yaml")
     ledger: Ledger = validate_config(Ledger, at_scale(content, scale), f"{path.name} at scale {scale}")
     return ledger
