@@ -496,8 +496,9 @@ def test_a_training_in_channels_last_learns_what_others_learn():
     (expected,), _ = fitted(problem(network=tiny_unet((0,))), **changes)
     (found,), _ = fitted(problem(network=tiny_unet((0,))), channels_last=True, **changes)
     for name, value in expected.items():
-        # Two steps of 1e-4 that differ by a few percent where a gradient nearly vanishes.
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5)
+        # Two of Adam's steps of 1e-4, whose direction is rounding where a gradient nearly vanishes: a tenth of their
+        # length leaves room for that on any processor, and a wrong layout moves all parameters by their full length.
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.slow

@@ -26,6 +26,15 @@ DDIM = Cell(SCALE, "ring", "unit_ring", "ddim", 5)
 RECORD = layout.CellFiles(DDIM).record
 TABLES = Path("reports", SCALE, "tables")
 PAGE = Path("reports", SCALE, "index.html")
+TABLES_OF_BOTH = [
+    "break_even",
+    "margins",
+    "table1",
+    "table1_question",
+    "table_samplers_ring",
+    "table_samplers_toy2d",
+    "verdicts",
+]
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +86,9 @@ def shown(name: str, ending: str = "csv") -> str:
 def test_everything_follows(both, capsys):
     assert main(["verify", "--scale", SCALE]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith("cells of 4 tables follow from 17 records; 0 edited; 0 stale; the page was checked")
+    assert line.endswith("cells of 7 tables follow from 17 records; 0 edited; 0 stale; the page was checked")
     done = verify(SCALE)
-    assert done.tables == ["margins", "table1", "table_samplers_ring", "table_samplers_toy2d"]
+    assert done.tables == TABLES_OF_BOTH
     assert done.records == len(_present.recorded(SCALE)) == 17
     assert done.cells > 250
 
@@ -288,7 +297,7 @@ def test_a_missing_record_is_found(here):
     assert not done.holds and kinds(done) == {"missing", "metrics", "table"}
     (missing,) = [f for f in done.findings if f.kind == "missing"]
     assert missing.where == str(RECORD) and DDIM.command("measure") in missing.words
-    assert {f.where for f in done.findings if f.kind == "table"} == {"table_samplers_ring", "margins"}
+    assert {f.where for f in done.findings if f.kind == "table"} == {"table_samplers_ring", "margins", "break_even"}
 
 
 def test_an_orphan_record_is_listed(here):
@@ -356,7 +365,7 @@ def test_json_has_everything(both, capsys):
     assert main(["verify", "--scale", SCALE, "--json"]) == 1
     content = json.loads(capsys.readouterr().out)
     assert content["holds"] is False and content["scopes"] == {"ring": "core", "toy2d": "core"}
-    assert content["records"] == 17 and content["tables"][0] == "margins"
+    assert content["records"] == 17 and content["tables"] == TABLES_OF_BOTH
     (finding,) = [f for f in content["findings"] if f["kind"] == "cell"]
     assert finding["fails"] and finding["where"].startswith("tables/table1.csv, row 1 (js_cell")
 
@@ -365,7 +374,7 @@ def test_experiments_may_be_chosen(both):
     edit(TABLES / "table1.csv", shown("table1"), "1")
     edit(layout.metrics_table(SCALE), "moons", "suns")
     done = verify(SCALE, names=["ring"])
-    assert done.findings == [] and done.tables == ["margins", "table_samplers_ring"]
+    assert done.findings == [] and done.tables == ["break_even", "margins", "table_samplers_ring", "verdicts"]
     assert {f.kind for f in verify(SCALE, names=["toy2d"]).findings} == {"cell", "metrics"}
 
 
