@@ -495,10 +495,11 @@ def test_a_training_in_channels_last_learns_what_others_learn():
     changes = {"batch": 4, "critic_batch": 4, "iterations": 2, "learning_rate": 1e-4, "critic_learning_rate": 1e-4}
     (expected,), _ = fitted(problem(network=tiny_unet((0,))), **changes)
     (found,), _ = fitted(problem(network=tiny_unet((0,))), channels_last=True, **changes)
-    for name, value in expected.items():
-        # Two of Adam's steps of 1e-4, whose direction is rounding where a gradient nearly vanishes: a tenth of their
-        # length leaves room for that on any processor, and a wrong layout moves all parameters by their full length.
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=2e-5)
+    apart = torch.cat([(found[name] - value).abs().flatten() for name, value in expected.items()])
+    # Adam's two steps of 1e-4 go by the sign of a gradient, which is rounding where it nearly vanishes: single parameters
+    # may be any part of both steps apart, on some processors more than on others.  A wrong layout moves all of them.
+    assert (apart > 1e-5).double().mean() < 1e-3
+    assert apart.max() < 4e-4
 
 
 @pytest.mark.slow
