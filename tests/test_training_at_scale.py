@@ -496,8 +496,8 @@ def test_a_training_in_channels_last_learns_what_others_learn():
     (expected,), _ = fitted(problem(network=tiny_unet((0,))), **changes)
     (found,), _ = fitted(problem(network=tiny_unet((0,))), channels_last=True, **changes)
     apart = torch.cat([(found[name] - value).abs().flatten() for name, value in expected.items()])
-    # Adam's two steps of 1e-4 go by the sign of a gradient, which is rounding where it nearly vanishes: single parameters
-    # may be any part of both steps apart, on some processors more than on others.  A wrong layout moves all of them.
+    # Adam's two steps of 1e-4 go by the sign of a gradient, which is rounding where it nearly vanishes: single
+    # parameters may be any part of both steps apart, on some processors more than on others.  A wrong layout moves all.
     assert (apart > 1e-5).double().mean() < 1e-3
     assert apart.max() < 4e-4
 
