@@ -1,5 +1,5 @@
 # make reproduce   everything from nothing to reports/<scale>/index.html
-# make figures     the same tables, figures and page from the results in the checkout, without torch, in a minute
+# make figures     the same tables, figures and page from the results in the checkout, without torch
 # make report      Snakemake's own report of a finished run
 # make test        every check that CI runs
 # make docs        the documentation site, in build/site

@@ -21,6 +21,8 @@ SCALES = ("smoke", "quick", "paper")
 SCOPES: tuple[str, ...] = get_args(Scope)
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: experiments, baselines and reports are found here, results go to the working directory."""
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls keys that are not declared."""
 
 
 class ConfigError(ValueError):
@@ -112,10 +114,11 @@ def validate_config(kind: type[Frozen] | Any, values: Mapping[str, Any], where: 
 
 
 def _first_error(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # A misspelt key is unknown under one name and missing under another; the first says more.
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] not in UNKNOWN)
+    where = " ".join(".".join(str(part) for part in first["loc"]).split())  # a key may hold line breaks
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in UNKNOWN:
         return f"{where}: got a key that is not known, expected a declared one; correct its spelling or remove it{more}"
     if first["type"] == "missing":
         return f"{where}: got nothing, expected a value; add the key{more}"

@@ -204,3 +204,12 @@ def test_any_mapping_is_refused_without_a_traceback_of_another_kind(
     with pytest.raises(ConfigError) as caught:
         parse_experiment(path, "quick")
     assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_is_named_not_the_one_it_stood_for(tmp_path) -> None:
+    path = tmp_path / "toy2d.yaml"
+    path.write_text(
+        (ROOT / "workflows" / "experiments" / "toy2d.yaml").read_text().replace("num_samples:", "num_smples:")
+    )
+    with pytest.raises(ConfigError, match=r"num_smples: got a key that is not known.*\(and 1 more\)"):
+        parse_experiment(path, "smoke")
