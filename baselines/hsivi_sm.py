@@ -104,7 +104,7 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _hierarchy(problem: Problem, score_model: NetworkScoreModel, config: Recipe) -> DDIMHierarchy:
     first = next(score_model.network.parameters())
-    shape = problem.event_shape if config.variance == "diagonal" else (1,) * len(problem.event_shape)
+    shape = problem.event_shape if config.variance != "isotropic" else (1,) * len(problem.event_shape)
     log_variance = torch.zeros(score_model.network.replicas, *shape, dtype=first.dtype, device=first.device)
     return DDIMHierarchy(score_model, problem.grid, config.eta, log_variance)
 

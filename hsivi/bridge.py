@@ -1,13 +1,13 @@
 """Bridges: the auxiliary distributions p_0 (target), ..., p_{T-1} that the layers are trained to match."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hsivi.gaussian import DiagonalGaussian
-from hsivi.score_model import ScoreModel
+from hsivi.score_model import ScoreAtLevels, ScoreModel
 from hsivi.target import Target
 
 
@@ -29,12 +29,17 @@ class DiffusionBridge:
     """p_t is the distribution of u_{s_t}, known through a score model  (HSIVI, Example 2 and eq. (9)).
 
     Attributes:
-        score_model: the teacher S*; its inputs have shape (R, \\*batch, \\*event).
+        score_model: the teacher S*, whose parameters do not change; its inputs have shape (R, \\*batch, \\*event).
         levels: the T + 1 times s_0 < ... < s_T; the last one has no target, it is the level of the prior.
     """
 
     score_model: ScoreModel
     levels: Tensor
+    _at_levels: ScoreAtLevels = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        with torch.no_grad():
+            object.__setattr__(self, "_at_levels", self.score_model.at(self.levels).now())
 
     @property
     def num_layers(self) -> int:
@@ -43,7 +48,7 @@ class DiffusionBridge:
 
     def score(self, x: Tensor, t: Tensor) -> Tensor:
         """Return S_t(x), shape of ``x``; ``t`` holds layer indices and broadcasts against the batch."""
-        return self.score_model.score(x, self.levels[t])
+        return self._at_levels.score(x, t)
 
     def noise_variance(self) -> Tensor:
         """Return 1 - alpha_bar(s_t) for t = 0..T-1, shape (T,): the weight beta(t) of eq. (10) at power one."""

@@ -4,6 +4,7 @@ A training's checkpoint lies in a scratch folder that Snakemake does not know of
 outputs before it runs a job again.  Rerun is resume: the same command continues, bit for bit, where it was stopped.
 """
 
+import gc
 import pickle
 import sys
 import time
@@ -97,6 +98,17 @@ class Session:
         """
         self._restore(trainer)
         parallel.meet()  # the first may be quick to finish, and remove what another has yet to read
+        begun_at = trainer.iteration
+        gc.freeze()  # what imports made stays: looking through it again and again takes some per cent of the time
+        try:
+            info = self._run(trainer, iterations, detail)
+        finally:
+            gc.unfreeze()
+        if self.checkpoint is not None and trainer.iteration > begun_at:
+            self._save(trainer)  # what follows the training may be interrupted as well
+        return info
+
+    def _run(self, trainer: Resumable, iterations: int, detail: Callable[[Any], str]) -> Any:
         before, start, saved = self.seconds, time.monotonic(), time.monotonic()
         begun_at, info = trainer.iteration, None
         progress = Progress(self.label)
@@ -107,8 +119,6 @@ class Session:
             if self.checkpoint is not None and time.monotonic() - saved > self.interval:
                 self._save(trainer)
                 saved = time.monotonic()
-        if self.checkpoint is not None and trainer.iteration > begun_at:
-            self._save(trainer)  # what follows the training may be interrupted as well
         return info
 
     def close(self) -> None:

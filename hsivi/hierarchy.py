@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.nn.mlp import MLP
 from hsivi.schedule import Schedule
-from hsivi.score_model import NetworkScoreModel, ScoreModel
+from hsivi.score_model import NetworkScoreModel, ScoreAtLevels, ScoreModel
 
 StepNoise = Callable[[int], Tensor]
 """Returns the noise of the transition to x_t, standard normal with the shape of x_t, for t."""
+Conditional = Callable[[Tensor, Tensor], DiagonalGaussian]
+"""Returns q_t(. | x_{t+1} = z) for z and t."""
 
 
 class DDIMCoefficients:
@@ -64,7 +66,7 @@ class DDIMHierarchy(nn.Module):
         super().__init__()
         if eta <= 0:
             raise ValueError(f"eta: got {eta}, expected a positive number; a layer without noise has no density")
-        self.score_model: ScoreModel = score_model
+        self.score_model = score_model
         self.network = score_model.network
         self.log_variance = nn.Parameter(log_variance)
         coefficients = DDIMCoefficients(score_model.schedule, levels, eta)
@@ -76,6 +78,16 @@ class DDIMHierarchy(nn.Module):
     def num_layers(self) -> int:
         """T."""
         return len(self.std)
+
+    @property
+    def score_model(self) -> ScoreModel:
+        """What says eps_phi; setting it, to one that counts for example, replaces it."""
+        return self._score_model
+
+    @score_model.setter
+    def score_model(self, score_model: ScoreModel) -> None:
+        self._score_model: ScoreModel = score_model
+        self._at_levels: ScoreAtLevels | None = None
 
     def select(self, parameters: Mapping[str, Tensor], replica: int) -> dict[str, Tensor]:
         """Return, of the parameters by name, those of one replica as the parameters of a stack of one."""
@@ -91,19 +103,34 @@ class DDIMHierarchy(nn.Module):
             z: shape (R, \\*batch, \\*event).
             t: layer indices that broadcast against \\*batch (or (R, \\*batch)).
         """
-        expand = self.score_model.expand
-        noise = self.score_model.noise(z, self.levels[t + 1])
-        mean = expand(self.x_scale[t]) * z + expand(self.noise_scale[t]) * noise
-        batch_ndim = z.ndim - self.log_variance.ndim
-        log_variance = self.log_variance.reshape(
-            len(self.log_variance), *(1,) * batch_ndim, *self.log_variance.shape[1:]
-        )
-        return DiagonalGaussian(mean, expand(self.std[t]) * torch.exp(0.5 * log_variance))
+        return self.layers()(z, t)
+
+    def layers(self) -> Conditional:
+        """Return `conditional` for many calls while the parameters do not change."""
+        if self._at_levels is None:
+            self._at_levels = self.score_model.at(self.levels[1:])
+        model, expand, deviation = self._at_levels.now(), self.score_model.expand, self._deviation()
+
+        def conditional(z: Tensor, t: Tensor) -> DiagonalGaussian:
+            mean = expand(self.x_scale[t]) * z + expand(self.noise_scale[t]) * model.noise(z, t)
+            factor = deviation.reshape(len(deviation), *(1,) * (z.ndim - deviation.ndim), *deviation.shape[1:])
+            return DiagonalGaussian(mean, expand(self.std[t]) * factor)
+
+        return conditional
+
+    def stds(self) -> Tensor:
+        """Return the standard deviations of all layers, shape (R, T, \\*event)."""
+        return self.score_model.expand(self.std) * self._deviation()[:, None]
+
+    def _deviation(self) -> Tensor:
+        """Return the factor on c_t that is learned, shape (R, \\*event)."""
+        return torch.exp(0.5 * self.log_variance)
 
     def propagate(self, x: Tensor, start: int, stop: int, noise: StepNoise) -> Iterator[Tensor]:
         """Yield x_{start-1}, ..., x_stop from x = x_start; ``noise(t)`` has the shape of ``x``."""
+        conditional = self.layers()
         for t in reversed(range(stop, start)):
-            x = self.conditional(x, torch.tensor(t, device=x.device)).rsample(noise(t))
+            x = conditional(x, torch.tensor(t, device=x.device)).rsample(noise(t))
             yield x
 
 

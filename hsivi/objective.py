@@ -28,7 +28,7 @@ class ScoreMatching:
     event_ndim: int = 1
 
     def variational_loss(
-        self, layer: DiagonalGaussian, noise: Tensor, target_score: ScoreFunction, critic_score: ScoreFunction
+        self, layer: DiagonalGaussian, noise: Tensor, scores: Callable[[Tensor], tuple[Tensor, Tensor]]
     ) -> Tensor:
         """Return [S - g]^T [S + g - 2 grad log q(x | z)] at x = layer.rsample(noise)  (eq. (18)).
 
@@ -37,14 +37,13 @@ class ScoreMatching:
         Arguments:
             layer: q(. | z), batch shape \\*batch.
             noise: standard normal, shape (\\*batch, \\*event).
-            target_score: S.
-            critic_score: g.
+            scores: returns S and g at x.
 
         Returns:
             Tensor of shape (\\*batch).
         """
         x = layer.rsample(noise)
-        target, critic = target_score(x), critic_score(x)
+        target, critic = scores(x)
         return self._sum((target - critic) * (target + critic - 2 * layer.score_at(noise)))
 
     def critic_loss(self, critic: Tensor, conditional_score: Tensor) -> Tensor:
@@ -72,22 +71,22 @@ class LowerBound:
         """Return minus the integrand of eq. (2) at x = layer.rsample(noise).
 
         Arguments:
-            layer: q(. | z_j) for the M mixing draws, mean of shape (R, M, d) and std of shape (R, 1, d).
-            noise: standard normal for the first B draws, shape (R, B, d), B <= M.
+            layer: q(. | z_j) for the M mixing draws, mean of shape (\\*batch, M, d) and std of shape (\\*batch, 1, d).
+            noise: standard normal for the first B draws, shape (\\*batch, B, d), B <= M.
             log_target: log p up to a constant; `from_score` makes one of a score alone.
 
         Returns:
-            Tensor of shape (R, B).
+            Tensor of shape (\\*batch, B).
 
         Raises:
             ValueError: there are fewer than K + 1 mixing draws.
         """
-        x = DiagonalGaussian(layer.mean[:, : noise.shape[1]], layer.std).rsample(noise)
+        x = DiagonalGaussian(layer.mean[..., : noise.shape[-2], :], layer.std).rsample(noise)
         return self.log_mixture(layer, x) - log_target(x)
 
     def log_mixture(self, layer: DiagonalGaussian, x: Tensor) -> Tensor:
-        """Return log of the mean of q(x_i | z_j) over z_i and its K auxiliaries, shape (R, B), for x of (R, B, d)."""
-        draws = layer.mean.shape[1]
+        """Return log of the mean of q(x_i | z_j) over z_i and its K auxiliaries, shape (\\*batch, B), for x_i."""
+        draws = layer.mean.shape[-2]
         auxiliaries = draws - 1 if self.auxiliaries is None else self.auxiliaries
         if auxiliaries > draws - 1:
             raise ValueError(
@@ -96,20 +95,20 @@ class LowerBound:
             )
         log_q = pairwise_log_density(layer, x)
         if auxiliaries < draws - 1:
-            i, j = torch.arange(x.shape[1], device=x.device), torch.arange(draws, device=x.device)
+            i, j = torch.arange(x.shape[-2], device=x.device), torch.arange(draws, device=x.device)
             log_q = log_q.masked_fill((j - i[:, None]) % draws > auxiliaries, -torch.inf)
         return torch.logsumexp(log_q, -1) - math.log(auxiliaries + 1)
 
 
 def pairwise_log_density(layer: DiagonalGaussian, x: Tensor) -> Tensor:
-    """Return log q(x_i | z_j) for all i and j, shape (R, B, M).
+    """Return log q(x_i | z_j) for all i and j, shape (\\*batch, B, M).
 
     Arguments:
-        layer: q(. | z_j), mean of shape (R, M, d) and std of shape (R, 1, d).
-        x: shape (R, B, d).
+        layer: q(. | z_j), mean of shape (\\*batch, M, d) and std of shape (\\*batch, 1, d).
+        x: shape (\\*batch, B, d).
     """
     # Squared distances as |a|^2 + |b|^2 - 2ab, about a common centre so that few digits cancel.
-    centre = layer.mean.detach().mean(1, keepdim=True)
+    centre = layer.mean.detach().mean(-2, keepdim=True)
     a, b = (x - centre) / layer.std, (layer.mean - centre) / layer.std
     distance = a.square().sum(-1)[..., None] + b.square().sum(-1)[..., None, :] - 2 * a @ b.mT
     log_normaliser = torch.log(2 * torch.pi * layer.std.square()).sum(-1)[..., None]

@@ -101,7 +101,8 @@ class Recipe(LearningRates, Hardware):
         learning_rate: Adam's highest rate for the layers.
         critic_learning_rate: Adam's highest rate for the critic.
         variance_learning_rate: Adam's highest rate for the layers' variance; by default that of the layers.
-        variance: ``diagonal``, a factor on each coordinate's variance, or ``isotropic``, one factor for all (Table 3).
+        variance: what is learned of it: ``diagonal``, a factor on each coordinate's, ``isotropic``, one factor for all
+            (Table 3), or ``fixed``, nothing.
         clip_norm: largest norm of each network's gradient, or None for any.
         ema: decay of the average of the layers' parameters that is sampled from, or None for the last iterate.
         beta_power: p in the weight beta(t) = (1 - alpha_bar(s_t))^p; 1 in the paper, 2 in the authors' image code.
@@ -123,7 +124,7 @@ class Recipe(LearningRates, Hardware):
     learning_rate: Positive
     critic_learning_rate: Positive
     variance_learning_rate: Positive | None = None
-    variance: Literal["diagonal", "isotropic"] = "diagonal"
+    variance: Literal["diagonal", "isotropic", "fixed"] = "diagonal"
     clip_norm: Positive | None = None
     ema: Decay | None = None
     beta_power: Annotated[float, Field(ge=0)] = 1.0

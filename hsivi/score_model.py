@@ -5,9 +5,11 @@ A score model answers two questions at time s: ``score(x, s)`` = grad_x log p_s(
 missing hat: S = -eps / sqrt(1 - alpha)), so score-training and noise-training are one thing.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -46,9 +48,37 @@ class ScoreModel(ABC):
         noise_std = self.expand(self.schedule.sigma(s)).to(x)
         return (x - noise_std * self.noise(x, s)) / self.expand(self.schedule.alpha_bar(s).sqrt()).to(x)
 
+    def at(self, levels: Tensor) -> "ScoreAtLevels":
+        """Return the model at ``levels`` of shape (L,)."""
+        return ScoreAtLevels(self, levels)
+
     def expand(self, per_sample: Tensor) -> Tensor:
         """Append the event's dimensions to a tensor of shape \\*batch."""
         return per_sample.reshape(*per_sample.shape, *(1,) * self.event_ndim)
+
+
+class ScoreAtLevels:
+    """A score model at given levels: ``t`` holds their indices, and broadcasts as ``s`` does.
+
+    Arguments:
+        model: the score model.
+        levels: times, shape (L,).
+    """
+
+    def __init__(self, model: ScoreModel, levels: Tensor) -> None:
+        self.model, self.levels = model, levels
+
+    def noise(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return E[eps | u_s = x] at s = levels[t] with the shape of ``x``."""
+        return self.model.noise(x, self.levels[t])
+
+    def score(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return grad_x log p_s(x) at s = levels[t] with the shape of ``x``."""
+        return self.model.score(x, self.levels[t])
+
+    def now(self) -> "ScoreAtLevels":
+        """Return the same for many calls while the model does not change."""
+        return self
 
 
 class NetworkScoreModel(ScoreModel):
@@ -88,17 +118,26 @@ class NetworkScoreModel(ScoreModel):
         self.event_ndim = network.event_ndim
 
     def noise(self, x: Tensor, s: Tensor) -> Tensor:
-        time = self.schedule.network_time(s).to(x)
-        if self.precision == "float32":
-            output: Tensor = self.network(x, time)
-        else:
-            with torch.autocast(x.device.type, torch.bfloat16):
-                output = self.network(x, time).to(x)
+        with self.arithmetic(x):
+            output: Tensor = self.network(x, self.schedule.network_time(s).to(x)).to(x)
+        factor = self.noise_factor(s)
+        return output if factor is None else output * self.expand(factor).to(x)
+
+    def at(self, levels: Tensor) -> "NetworkAtLevels":
+        """Return the model at ``levels`` of shape (L,), whose constants are computed once."""
+        return NetworkAtLevels(self, levels)
+
+    def arithmetic(self, x: Tensor) -> AbstractContextManager[object]:
+        """Return the context in which the network computes."""
+        lower = self.precision == "bfloat16"
+        return torch.autocast(x.device.type, torch.bfloat16) if lower else nullcontext()
+
+    def noise_factor(self, s: Tensor) -> Tensor | None:
+        """Return what the network's output is multiplied by to predict the noise, shape of ``s``; None for one."""
         if self.predicts == "noise" and self.finest_scale == 0:
-            return output
+            return None
         noise_std = self.schedule.sigma(s)
-        factor = -noise_std if self.predicts == "score" else noise_std * (noise_std**2 + self.finest_scale**2).rsqrt()
-        return output * self.expand(factor).to(x)
+        return -noise_std if self.predicts == "score" else noise_std * (noise_std**2 + self.finest_scale**2).rsqrt()
 
     def copies(self, replicas: int) -> "NetworkScoreModel":
         """Return a trainable stack of equal copies of a stack of one."""
@@ -118,6 +157,45 @@ class NetworkScoreModel(ScoreModel):
 
     def _reading(self, network: ReplicaStack, precision: Precision | None = None) -> "NetworkScoreModel":
         return NetworkScoreModel(network, self.schedule, self.predicts, self.finest_scale, precision or self.precision)
+
+
+class NetworkAtLevels(ScoreAtLevels):
+    """A network at given levels: what depends on a level alone is computed once.
+
+    Arguments:
+        model: the score model.
+        levels: times, shape (L,), of the type that ``x`` will have.
+    """
+
+    model: NetworkScoreModel
+
+    def __init__(self, model: NetworkScoreModel, levels: Tensor) -> None:
+        super().__init__(model, levels)
+        network = model.network.at(model.schedule.network_time(levels))
+        self._network, self._output = network, cast(Callable[[Tensor, Tensor], Tensor], network)
+        factor = model.noise_factor(levels)
+        self._noise_factor = factor
+        self._score_factor = -(torch.ones_like(levels) if factor is None else factor) / model.schedule.sigma(levels)
+
+    def noise(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return E[eps | u_s = x] at s = levels[t] with the shape of ``x``."""
+        output = self._evaluate(x, t)
+        return output if self._noise_factor is None else output * self.model.expand(self._noise_factor[t])
+
+    def score(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return grad_x log p_s(x) at s = levels[t] with the shape of ``x``."""
+        return self._evaluate(x, t) * self.model.expand(self._score_factor[t])
+
+    def now(self) -> "NetworkAtLevels":
+        """Return the same with the levels embedded by the present parameters."""
+        present = copy.copy(self)
+        with self.model.arithmetic(self.levels):
+            present._output = self._network.now()
+        return present
+
+    def _evaluate(self, x: Tensor, t: Tensor) -> Tensor:
+        with self.model.arithmetic(x):
+            return self._output(x, t).to(x)
 
 
 class Single(ScoreModel):

@@ -23,7 +23,8 @@ from hsivi.recipe import SequentialRecipe
 from hsivi.rng import generator
 
 AHEAD = 16
-"""Iterations whose mixing draws are made together: the layers above are fixed, and large batches are cheaper."""
+"""Iterations whose random numbers and mixing draws are made together: the layers above are fixed, and few calls for
+much are cheaper than many for little."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class SequentialTrainer:
     seeds: Sequence[int]
     iteration: int = 0
     critic: MLP | None = field(default=None, init=False)
-    _ahead: tuple[tuple[int, int], Tensor] | None = field(default=None, init=False)
+    _ahead: tuple[tuple[int, int], Tensor, Tensor] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         uses_density = self.recipe.objective == "lb" and self.recipe.target == "density"
@@ -87,8 +88,7 @@ class SequentialTrainer:
         draws = recipe.batch * (recipe.critic_updates if self.critic is not None else 1)
         if recipe.objective == "lb":
             draws = max(draws, (recipe.auxiliaries or 0) + 1)
-        mixing = self._mixing(t, draws)
-        noise = self._noise(("step", self.iteration), 1 if self.critic is None else 2, draws)
+        mixing, noise = self._draws(t, draws)
         if self.critic is not None:
             self._update_critic(t, mixing, noise[1])
             mixing = mixing[:, : recipe.batch]
@@ -161,51 +161,59 @@ class SequentialTrainer:
         return torch.stack(noise, 1).to(variance)
 
     @torch.no_grad()
-    def _mixing(self, t: int, draws: int) -> Tensor:
-        """Return x_{t+1} of the fixed layers for this iteration, shape (R, draws, d)."""
+    def _draws(self, t: int, draws: int) -> tuple[Tensor, Tensor]:
+        """Return x_{t+1} of the fixed layers for this iteration, shape (R, draws, d), and noise for x_t.
+
+        The noise has shape (kinds, R, draws, d): for the layer's update and, where there is a critic, for the critic's.
+        """
         block, row = divmod(self.iteration % self.recipe.iterations, AHEAD)
         if self._ahead is None or self._ahead[0] != (t, block):
-            layers = self.hierarchy.num_layers
+            layers, kinds = self.hierarchy.num_layers, 1 if self.critic is None else 2
             count = min(AHEAD, self.recipe.iterations - block * AHEAD)
             noise = self._noise(("mixing", t, block), layers - t, count * draws)
             above = self.hierarchy.propagate(noise[-1], layers, t + 1, lambda i: noise[i - t - 1])
-            self._ahead = (t, block), (noise[-1], *above)[-1]
-        return self._ahead[1][:, row * draws : (row + 1) * draws]
+            self._ahead = (t, block), (noise[-1], *above)[-1], self._noise(("step", t, block), kinds, count * draws)
+        window = slice(row * draws, (row + 1) * draws)
+        return self._ahead[1][:, window], self._ahead[2][:, :, window]
 
     def _target_score(self, t: int) -> ScoreFunction:
         index = torch.tensor(t)
         return lambda x: self.bridge.score(x, index)
 
-    def _critic_score(self, t: int) -> ScoreFunction:
-        """Return g, the estimate of grad log q_t: the network, or S less the network f of eq. (4)."""
-        critic, target = self.critic, self._target_score(t)
-        assert critic is not None
-        return critic if self.recipe.critic == "g" else lambda x: target(x) - critic(x)
+    def _scores(self, t: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return S and g at x: the critic's network is g, or f of eq. (4), which is S less g."""
+        assert self.critic is not None
+        output = self.critic(x)
+        target = self._target_score(t)(x)
+        return target, output if self.recipe.critic == "g" else target - output
 
     def _update_critic(self, t: int, mixing: Tensor, noise: Tensor) -> None:
+        recipe = self.recipe
         assert isinstance(self._objective, ScoreMatching)
-        score = self._critic_score(t)
+        assert self.critic is not None
         with torch.no_grad():
             layer = self.hierarchy.conditional(mixing, t)
-            x, conditional_score = layer.rsample(noise), layer.score_at(noise)
-        for k in range(self.recipe.critic_updates):
-            rows = slice(k * self.recipe.batch, (k + 1) * self.recipe.batch)
-            loss = self._objective.critic_loss(score(x[:, rows]), conditional_score[:, rows])
+            x, wanted = layer.rsample(noise), layer.score_at(noise)
+            if recipe.critic == "f":  # S - f is to be the conditional score
+                wanted = self._target_score(t)(x) - wanted
+        for k in range(recipe.critic_updates):
+            rows = slice(k * recipe.batch, (k + 1) * recipe.batch)
+            loss = self._objective.critic_loss(self.critic(x[:, rows]), wanted[:, rows])
             self._descend(self._critic_optimiser, loss, f"critic loss of layer {t}")
         self._critic_optimiser.advance()
 
     def _update_layer(self, t: int, mixing: Tensor, noise: Tensor) -> Tensor:
-        layer, target = self.hierarchy.conditional(mixing, t), self._target_score(t)
+        layer = self.hierarchy.conditional(mixing, t)
         if isinstance(self._objective, ScoreMatching):
             assert self.critic is not None
             self.critic.requires_grad_(False)
-            loss = self._objective.variational_loss(layer, noise, target, self._critic_score(t))
+            loss = self._objective.variational_loss(layer, noise, lambda x: self._scores(t, x))
             self.critic.requires_grad_(True)
         elif self.recipe.target == "density" and isinstance(self.bridge, GeometricBridge):
             bridge, index = self.bridge, torch.tensor(t)
             loss = self._objective.variational_loss(layer, noise, lambda x: bridge.log_prob(x, index))
         else:
-            loss = self._objective.variational_loss(layer, noise, from_score(target))
+            loss = self._objective.variational_loss(layer, noise, from_score(self._target_score(t)))
         value = self._descend(self._optimiser, loss, f"variational loss of layer {t}")
         self._optimiser.advance()
         with torch.no_grad():

@@ -27,37 +27,8 @@ from hsivi.objective import ScoreMatching
 from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import Recipe
 from hsivi.rng import generator
+from hsivi.rollout import Pairs, all_layers, one_layer_a_chain
 from hsivi.score_model import NetworkScoreModel
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Samples (x_{t+1}, x_t) of the current layers.
-
-    Attributes:
-        mixing: x_{t+1}, shape (R, L, B, \\*event).
-        x: x_t, shape (R, L, B', \\*event); B' = 2B where noise is antithetic.
-        conditional_score: grad log q_t(x_t | x_{t+1}), shape of ``x``.
-        t: layer indices, shape (L, 1) or (R, L, 1).
-    """
-
-    mixing: Tensor
-    x: Tensor
-    conditional_score: Tensor
-    t: Tensor
-
-    def batch(self, start: int, stop: int, independent: bool) -> "Pairs":
-        """Return the pairs that come from chains ``start`` to ``stop - 1``."""
-        if independent:
-            return Pairs(
-                self.mixing[:, start:stop],
-                self.x[:, start:stop],
-                self.conditional_score[:, start:stop],
-                self.t[:, start:stop],
-            )
-        ways = self.x.shape[2] // self.mixing.shape[2]
-        window = slice(ways * start, ways * stop)
-        return Pairs(self.mixing[:, :, start:stop], self.x[:, :, window], self.conditional_score[:, :, window], self.t)
 
 
 @dataclass(frozen=True)
@@ -117,6 +88,7 @@ class JointTrainer:
         self._optimiser = Optimiser(self._groups(), recipe.learning_rate, **shared)
         self._critic_optimiser = Optimiser(network.parameters(), recipe.critic_learning_rate, **shared)
         self.average = Average(dict(self.hierarchy.named_parameters()), recipe.ema)
+        self._critic = self.critic.at(self.bridge.levels[:-1].to(self.hierarchy.std))
         self._weight = self.bridge.noise_variance().to(self.hierarchy.std) ** recipe.beta_power
         self._microbatches = parallel.own_share(recipe.microbatches)
 
@@ -124,6 +96,9 @@ class JointTrainer:
         """Return the layers' parameters, the variance with its own learning rate."""
         variance, recipe = self.hierarchy.log_variance, self.recipe
         others = [p for p in self.hierarchy.parameters() if p is not variance]
+        if recipe.variance == "fixed":
+            variance.requires_grad_(False)
+            return [{"params": others}]
         return [{"params": others}, {"params": [variance], "lr": recipe.variance_learning_rate or recipe.learning_rate}]
 
     def step(self) -> TrainInfo:
@@ -141,7 +116,7 @@ class JointTrainer:
         first = updates * critic_batch if independent else 0
         drawn = {part: self._rollout(max(updates * critic_batch, first + batch), part) for part in self._microbatches}
         for k in range(updates):
-            window = k * critic_batch, (k + 1) * critic_batch, independent
+            window = k * critic_batch, (k + 1) * critic_batch
             critic_loss = self._descend(
                 self._critic_optimiser,
                 "critic",
@@ -152,7 +127,7 @@ class JointTrainer:
         variational_loss = self._descend(
             self._optimiser,
             "variational",
-            {part: pairs.batch(first, first + batch, independent) for part, pairs in drawn.items()},
+            {part: pairs.batch(first, first + batch) for part, pairs in drawn.items()},
             self._variational_loss,
         )
         self.critic.network.requires_grad_(True)
@@ -194,40 +169,16 @@ class JointTrainer:
     def _generator(self, seed: int, purpose: str, part: int) -> np.random.Generator:
         return generator(seed, "train", self.iteration, purpose, *([part] if self.recipe.microbatches > 1 else []))
 
-    @torch.no_grad()
     def _rollout(self, chains: int, part: int) -> Pairs:
         hierarchy, antithetic = self.hierarchy, self.recipe.antithetic
         noise = self._noise("rollout", part, (hierarchy.num_layers + 1, chains, *self.event_shape))
-        x = noise[:, -1]
-        columns: list[tuple[Tensor, Tensor, Tensor]] = []
-        for t in reversed(range(hierarchy.num_layers)):
-            layer = hierarchy.conditional(x, torch.tensor(t, device=x.device))
-            mixing, eps = x, noise[:, t]
-            x = layer.rsample(eps)
-            score = layer.score_at(eps)
-            both = torch.stack([x, layer.rsample(-eps)], 2).flatten(1, 2) if antithetic else x
-            scores = torch.stack([score, -score], 2).flatten(1, 2) if antithetic else score
-            columns.append((mixing, both, scores))
-        mixing, xs, scores = (torch.stack(list(c)[::-1], 1) for c in zip(*columns, strict=True))
         if self.recipe.rollout == "shared":
-            return Pairs(mixing, xs, scores, torch.arange(hierarchy.num_layers, device=x.device)[:, None])
-        return self._one_layer_a_chain(mixing, xs, scores, part)
-
-    def _one_layer_a_chain(self, mixing: Tensor, xs: Tensor, scores: Tensor, part: int) -> Pairs:
-        chains = mixing.shape[2]
-        draws = [self._generator(seed, "t", part).integers(0, mixing.shape[1], chains) for seed in self.seeds]
-        t = torch.stack([torch.from_numpy(d) for d in draws]).to(mixing.device)
-
-        def select(values: Tensor) -> Tensor:
-            # (R, T, w * chains, *event) -> (R, chains, w, *event), keeping layer t of each chain
-            grouped = values.reshape(*values.shape[:2], chains, -1, *values.shape[3:]).movedim(2, 1)
-            index = t.reshape(*t.shape, *(1,) * (grouped.ndim - 2)).expand(*grouped.shape[:2], 1, *grouped.shape[3:])
-            return torch.gather(grouped, 2, index).squeeze(2)
-
-        return Pairs(select(mixing), select(xs), select(scores), t[..., None])
+            return all_layers(hierarchy, noise, antithetic)
+        t = [self._generator(seed, "t", part).integers(0, hierarchy.num_layers, chains) for seed in self.seeds]
+        return one_layer_a_chain(hierarchy, noise, np.stack(t), antithetic)
 
     def _critic_loss(self, pairs: Pairs, _: int) -> Tensor:
-        critic = self.critic.score(pairs.x, self.bridge.levels[pairs.t].to(pairs.x))
+        critic = self._critic.score(pairs.x, pairs.t)
         return self._weight[pairs.t] * self.objective.critic_loss(critic, pairs.conditional_score)
 
     def _variational_loss(self, pairs: Pairs, part: int) -> Tensor:
@@ -236,9 +187,8 @@ class JointTrainer:
         if self.recipe.antithetic:
             layer = DiagonalGaussian(torch.cat([layer.mean, layer.mean], 2), layer.std)
             noise = torch.cat([noise, -noise], 2)
-        levels = self.bridge.levels[pairs.t].to(noise)
         return self._weight[pairs.t] * self.objective.variational_loss(
-            layer, noise, lambda x: self.bridge.score(x, pairs.t), lambda x: self.critic.score(x, levels)
+            layer, noise, lambda x: (self.bridge.score(x, pairs.t), self._critic.score(x, pairs.t))
         )
 
     def _descend(

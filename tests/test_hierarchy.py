@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hsivi.hierarchy import DDIMCoefficients, DDIMHierarchy
+from hsivi.nn.stacked import NetworkAtTimes
 from hsivi.noise import SampleNoise
 from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule
 from hsivi.score_model import GaussianMixtureScoreModel, NetworkScoreModel
@@ -27,6 +28,9 @@ class Exact(nn.Module):
 
     def forward(self, x, time):
         return GaussianMixtureScoreModel(IMAGE, MEANS, VARIANCES, WEIGHTS).noise(x, time)
+
+    def at(self, times):
+        return NetworkAtTimes(self, times)
 
 
 def affine(schedule, levels, data: NoisedGaussian) -> NetworkScoreModel:

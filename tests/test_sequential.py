@@ -342,8 +342,8 @@ def test_no_random_number_is_used_twice(objective, monkeypatch):
     keys = []
     monkeypatch.setattr(sequential, "generator", lambda *key: keys.append(key) or generator(*key))
     advance(trainer(**objective), 15)
-    # One key a replica and an iteration, also across layers, and one a replica and layer for its mixing draws.
-    assert len(set(keys)) == len(keys) == 2 * (15 + 3)
+    # For each replica and layer, which trains five iterations, one key for x_{t+1} and one for x_t.
+    assert len(set(keys)) == len(keys) == 2 * 3 * 2
 
 
 @pytest.mark.parametrize(
@@ -351,28 +351,28 @@ def test_no_random_number_is_used_twice(objective, monkeypatch):
     [(LB, 1, 8), ({**LB, "auxiliaries": 20}, 1, 21), (SM, 2, 8), ({**SM, "critic_updates": 3}, 2, 24)],
 )
 def test_each_iteration_draws_what_it_needs(changes, kinds, draws):
-    """x_t once for the layer and once for the critic; x_{t+1}, ..., x_T for all iterations of the layer at once."""
+    """x_t once for the layer and once for the critic, and x_{t+1}, ..., x_T; for all iterations of a layer at once."""
     run = trainer(**changes)
     recorded = Recorded(run)
     run.step()
-    assert recorded.noise["step"].shape == (kinds, 2, draws, 2)
+    assert recorded.noise["step"].shape == (kinds, 2, 5 * draws, 2)
     assert recorded.noise["mixing"].shape == (1, 2, 5 * draws, 2)
     flat = torch.cat([noise.flatten() for noise in recorded.noise.values()])
     assert len(flat.unique()) == len(flat)
 
 
-def test_mixing_draws_are_made_ahead_and_used_once():
+def test_draws_are_made_ahead_and_used_once():
     """Twenty iterations are a block of sixteen and one of four; each takes rows of its own."""
     run = trainer(**LB, iterations=20)
     to_layer(run, 1)
     recorded, taken = Recorded(run), []
     for _ in range(20):
-        taken.append(run._mixing(1, 8).clone())
+        taken.append([draws.clone() for draws in run._draws(1, 8)])
         run.step()
-    assert [key for key in recorded.keys if key[0] == "mixing"] == [("mixing", 1, 0), ("mixing", 1, 1)]
-    rows = torch.cat(taken, 1)
-    assert rows.shape == (2, 160, 2)
-    assert len(rows.flatten().unique()) == rows.numel()
+    assert recorded.keys == [("mixing", 1, 0), ("step", 1, 0), ("mixing", 1, 1), ("step", 1, 1)]
+    for rows in (torch.cat([mixing for mixing, _ in taken], 1), torch.cat([noise[0] for _, noise in taken], 1)):
+        assert rows.shape == (2, 160, 2)
+        assert len(rows.flatten().unique()) == rows.numel()
 
 
 # ------------------------------------------------------------------------------------------------------- that it fits

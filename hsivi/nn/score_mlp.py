@@ -1,11 +1,12 @@
 """The paper's network for 2-D data: S(x, s) = Dec(EmbX(x) + EmbT(1 - alpha_bar(s)))  (HSIVI, E.2.1)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from hsivi.nn.stacked import LinearStack, StackedLinear
+from hsivi.nn.stacked import LinearStack, NetworkAtTimes, StackedLinear
 
 
 def sinusoidal_embedding(time: Tensor, width: int) -> Tensor:
@@ -61,11 +62,58 @@ class ScoreMLP(LinearStack):
         Returns:
             Tensor with the shape of ``x``.
         """
-        if time.ndim < x.ndim - 1:  # one time for all replicas: (*batch) -> (1, ..., *batch)
-            time = time.reshape(*(1,) * (x.ndim - 1 - time.ndim), *time.shape)
-        features = sinusoidal_embedding(time, self.embedding_width)
+        features = sinusoidal_embedding(_with_replicas(time, x), self.embedding_width)
+        return self.output(x, self.embed(features))
+
+    def at(self, times: Tensor) -> "ScoreMLPAtTimes":
+        """Return the network at ``times`` of shape (L,)."""
+        return ScoreMLPAtTimes(self, times)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Map features of shape (R or 1, \\*batch, e) to (R, \\*batch, w)."""
         if len(features) == 1:
             features = features.expand(len(self.embed_x.weight), *features.shape[1:])
-        embedded = self.embed_t(features)
+        embedded: Tensor = self.embed_t(features)
+        return embedded
+
+    def output(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """Map x of shape (R, \\*batch, d) and embedded times (R, \\*batch, w) to the shape of ``x``."""
         output: Tensor = self.decode(self.embed_x(x) + embedded)
         return output
+
+
+class ScoreMLPAtTimes(NetworkAtTimes):
+    """The network at times that are embedded once for all samples.
+
+    Arguments:
+        network: the network.
+        times: shape (L,).
+    """
+
+    network: ScoreMLP
+
+    def __init__(self, network: ScoreMLP, times: Tensor) -> None:
+        super().__init__(network, times)
+        self._features = sinusoidal_embedding(times, network.embedding_width)[None]
+
+    def __call__(self, x: Tensor, index: Tensor) -> Tensor:
+        """Return the network's output, shape of ``x``; see `NetworkAtTimes`."""
+        return self.now()(x, index)
+
+    def now(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the same function with the times embedded by the present parameters."""
+        embedded = self.network.embed(self._features)
+        return lambda x, index: self.network.output(x, _pick(embedded, _with_replicas(index, x)))
+
+
+def _with_replicas(values: Tensor, x: Tensor) -> Tensor:
+    """Give values that are the same for all replicas, of shape \\*batch, the replica axis: (1, \\*batch)."""
+    return values.reshape(*(1,) * (x.ndim - 1 - values.ndim), *values.shape)
+
+
+def _pick(table: Tensor, index: Tensor) -> Tensor:
+    """Return rows of a table of shape (R, L, w): for an index of shape (R or 1, \\*batch), (R, \\*batch, w)."""
+    if len(index) == 1 or len(table) == 1:
+        return table.index_select(1, index.flatten()).reshape(max(len(table), len(index)), *index.shape[1:], -1)
+    rows = index.flatten(1)[..., None].expand(-1, -1, table.shape[-1])
+    return table.gather(1, rows).reshape(*index.shape, -1)

@@ -8,13 +8,17 @@ serves inputs with any leading axis, which is how one frozen score model teaches
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hsivi.rng import generator
+
+NARROW = 16
+"""Widths of outputs below which matrix libraries are two to five times as fast on the transposed product."""
 
 
 class ReplicaStack(nn.Module, ABC):
@@ -34,6 +38,10 @@ class ReplicaStack(nn.Module, ABC):
     @abstractmethod
     def copies(self, replicas: int) -> Self:
         """Return a trainable stack of equal copies of a stack of one."""
+
+    def at(self, times: Tensor) -> "NetworkAtTimes":
+        """Return the network as a function of x and of indices into ``times`` of shape (L,)."""
+        return NetworkAtTimes(self, times)
 
     def with_parameters(self, parameters: Mapping[str, Tensor]) -> Self:
         """Return this stack with other parameters of the same names, frozen; they are shared, not copied.
@@ -70,6 +78,32 @@ class ReplicaStack(nn.Module, ABC):
     def places(self, replica: int) -> dict[str, Tensor]:
         """Return views of one replica's parameters, by their names in a stack of one."""
         return {name: p[replica : replica + 1] for name, p in self.named_parameters()}
+
+
+class NetworkAtTimes:
+    """A network at given times, for one that embeds them to override: what belongs to a time is computed once.
+
+    Arguments:
+        network: the network.
+        times: shape (L,).
+    """
+
+    def __init__(self, network: ReplicaStack, times: Tensor) -> None:
+        self.network, self.times = network, times
+
+    def __call__(self, x: Tensor, index: Tensor) -> Tensor:
+        """Return the network's output for x of shape (R, \\*batch, \\*event), shape of ``x``.
+
+        Arguments:
+            x: where.
+            index: of the times; it broadcasts against \\*batch or (R, \\*batch), as times do.
+        """
+        output: Tensor = self.network(x, self.times[index])
+        return output
+
+    def now(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the same function for many calls while the parameters do not change."""
+        return self
 
 
 class LinearStack(ReplicaStack):
@@ -116,7 +150,36 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (R, \\*batch, in) to (R, \\*batch, out)."""
-        if len(self.weight) == 1:
-            return nn.functional.linear(x, self.weight[0].T, self.bias[0, 0])
-        rows = x.reshape(len(x), -1, x.shape[-1])
-        return torch.baddbmm(self.bias, rows, self.weight).reshape(*x.shape[:-1], -1)
+        rows = x.reshape(len(self.weight), -1, x.shape[-1])
+        return affine(rows, self.weight, self.bias).reshape(*x.shape[:-1], -1)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x W + b for x of shape (R, n, in), weights of shape (R, in, out) and biases of shape (R, 1, out)."""
+    if len(weight) == 1:
+        # Not weight[0]: the gradient of a choice is a new tensor of zeros that is filled, that of a view is one.
+        return nn.functional.linear(x, weight.squeeze(0).T, bias.view(-1))
+    if weight.shape[-1] < NARROW:
+        narrow: Tensor = _NarrowAffine.apply(x, weight, bias)
+        return narrow
+    return torch.baddbmm(bias, x, weight)
+
+
+class _NarrowAffine(torch.autograd.Function):
+    """`affine` for few outputs, the slow products of which are taken of transposes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias.mT, weight.mT, x.mT).mT.contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weight.mT) if wanted[0] else None,
+            torch.bmm(gradient.mT, x).mT if wanted[1] else None,
+            gradient.sum(1, keepdim=True) if wanted[2] else None,
+        )
