@@ -2,6 +2,7 @@
 # make figures     the same tables, figures and page from the results in the checkout, without torch
 # make report      Snakemake's own report of a finished run
 # make test        every check that CI runs
+# make bench       speed, against a plain implementation and goals, to benchmarks/results.md
 # make docs        the documentation site, in build/site
 SCALE ?= quick
 SCOPE ?= core
@@ -16,7 +17,7 @@ LIGHT := $(if $(wildcard $(STAMP)),.venv,.venv-figures)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: reproduce figures report test check docs environment clean
+.PHONY: reproduce figures report test check bench docs environment clean
 
 reproduce: environment
 	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
@@ -37,6 +38,9 @@ check: environment
 	@mypy
 	@snakefmt --check Snakefile workflows/rules
 	@python -m tests.lint_workflow
+
+bench: environment
+	@pytest benchmarks --benchmark-timer=time.process_time --benchmark-columns=median,iqr --benchmark-sort=fullname
 
 docs: environment
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet

@@ -86,12 +86,12 @@ def test_numbers_from_records_on_disk():
     """Printed: 0.0886, 0.0813, 0.0431, 0.0333 and 0.0883, 0.0825, 0.0722, 0.0433, each with a margin of 10 percent."""
     found = give_posterior(
         {
-            ("hsivi_sm-paper", 1): around(0.0886 * 1.05),
-            ("hsivi_sm-paper", 2): around(0.0813 * 0.7),
-            ("hsivi_sm-paper", 3): around(0.0431 * 1.3),
-            ("hsivi_sm-paper", 5): around(0.0333, 0.01),
-            ("hsivi_lb-paper", 1): around(0.0883, n=2),
-            ("hsivi_lb-paper", 2): around(0.0825 * 1.099),
+            ("hsivi_sm", 1): around(0.0886 * 1.05),
+            ("hsivi_sm", 2): around(0.0813 * 0.7),
+            ("hsivi_sm", 3): around(0.0431 * 1.3),
+            ("hsivi_sm", 5): around(0.0333, 0.01),
+            ("hsivi_lb", 1): around(0.0883, n=2),
+            ("hsivi_lb", 2): around(0.0825 * 1.099),
         }
     )
     expected = {
@@ -109,7 +109,7 @@ def test_numbers_from_records_on_disk():
     assert good.printed == 0.0886 and good.ours == pytest.approx(0.0886 * 1.05)
     assert good.difference == pytest.approx(0.0886 * 0.05) and comparison.margin == pytest.approx(0.00886)
     assert comparison.sources == (
-        Source("conditioned_diffusion", "conditioned_diffusion", "hsivi_sm-paper", 1, "covariance_frobenius"),
+        Source("conditioned_diffusion", "conditioned_diffusion", "hsivi_sm", 1, "covariance_frobenius"),
     )
     # 0.0005 / sqrt(5), times the 95 percent quantile of Student's t with 4 degrees of freedom.
     assert comparison.high - comparison.difference == pytest.approx(2.1318 * 0.0005 / 5**0.5, rel=1e-4)
@@ -119,13 +119,13 @@ def test_numbers_from_records_on_disk():
     assert found["hsivi-table4-hsivi_lb-t1"].reason == "2 seeds in common; a verdict needs three"
     assert "neither within nor beyond" in found["hsivi-table4-hsivi_lb-t2"].reason
     assert "make reproduce SCALE=paper EXPERIMENTS=conditioned_diffusion" in found["hsivi-table4-hsivi_lb-t3"].reason
-    assert good.experiment == "conditioned_diffusion" and good.methods == ("hsivi_sm-paper",) and good.nfe == (1,)
+    assert good.experiment == "conditioned_diffusion" and good.methods == ("hsivi_sm",) and good.nfe == (1,)
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict", "words"),
     [
-        ({"trainings": 1}, Verdict.INCONCLUSIVE, "HSIVI-SM (paper's recipe) was trained once"),
+        ({"trainings": 1}, Verdict.INCONCLUSIVE, "HSIVI-SM was trained once"),
         ({"trainings": 2}, Verdict.INCONCLUSIVE, "was trained twice"),
         ({"trainings": 0}, Verdict.REPRODUCED, "within the margin"),
         ({"trainings": None}, Verdict.REPRODUCED, "within the margin"),
@@ -138,7 +138,7 @@ def test_numbers_from_records_on_disk():
     ],
 )
 def test_what_stands_in_the_way_of_a_verdict(changes, verdict, words):
-    found = give_posterior({("hsivi_sm-paper", 5): around(0.0333)}, **changes)["hsivi-table4-hsivi_sm-t5"]
+    found = give_posterior({("hsivi_sm", 5): around(0.0333)}, **changes)["hsivi-table4-hsivi_sm-t5"]
     assert found.verdict is verdict and words in found.reason
 
 
@@ -201,15 +201,15 @@ def test_parameters_are_counted():
 # ----------------------------------------------------------------------------------------------------------- statements
 def test_orderings_from_records_on_disk():
     found = give_posterior(
-        {("hsivi_sm-paper", nfe): around(value) for nfe, value in ((1, 0.09), (2, 0.08), (3, 0.04), (5, 0.03))}
-        | {("hsivi_lb-paper", nfe): around(value) for nfe, value in ((1, 0.10), (2, 0.09), (3, 0.095), (5, 0.05))}
+        {("hsivi_sm", nfe): around(value) for nfe, value in ((1, 0.09), (2, 0.08), (3, 0.04), (5, 0.03))}
+        | {("hsivi_lb", nfe): around(value) for nfe, value in ((1, 0.10), (2, 0.09), (3, 0.095), (5, 0.05))}
     )
     assert found["hsivi-posterior-sm_layers"].verdict is Verdict.REPRODUCED
     assert "all 3 comparisons hold" in found["hsivi-posterior-sm_layers"].reason
     wrong = found["hsivi-posterior-lb_layers"]
     assert wrong.verdict is Verdict.WORSE
     assert [one.outcome for one in wrong.comparisons] == [Verdict.REPRODUCED, Verdict.WORSE, Verdict.REPRODUCED]
-    assert "T = 3: HSIVI-LB (paper's recipe) below itself at T = 2" in wrong.reason
+    assert "T = 3: HSIVI-LB below itself at T = 2" in wrong.reason
     assert found["hsivi-posterior-lb_five_layers"].verdict is Verdict.REPRODUCED
     assert found["hsivi-posterior-sm_beats_lb"].verdict is Verdict.REPRODUCED
     missing = found["hsivi-posterior-sivi_sm_underestimates"]
@@ -219,8 +219,8 @@ def test_orderings_from_records_on_disk():
 def test_seeds_are_paired():
     """Seeds move both methods far more than they differ; only the seeds that both have count."""
     shared = np.array([0.05, 0.15, 0.25, 0.35, 0.45])
-    values = {("hsivi_lb-paper", nfe): list(shared) for nfe in (1, 2, 3, 5)}
-    values |= {("hsivi_sm-paper", nfe): list(shared - np.array(around(0.01, 0.001)))[:4] for nfe in (1, 2, 3, 5)}
+    values = {("hsivi_lb", nfe): list(shared) for nfe in (1, 2, 3, 5)}
+    values |= {("hsivi_sm", nfe): list(shared - np.array(around(0.01, 0.001)))[:4] for nfe in (1, 2, 3, 5)}
     found = give_posterior(values)["hsivi-posterior-sm_beats_lb"]
     assert found.verdict is Verdict.REPRODUCED
     assert {one.seeds for one in found.comparisons} == {4}
@@ -389,7 +389,7 @@ def test_a_share_of_a_value_that_is_not_positive_is_no_margin():
 
 
 def test_a_broken_record_is_one_line():
-    cell = Cell("paper", "conditioned_diffusion", "conditioned_diffusion", "hsivi_sm-paper", 1)
+    cell = Cell("paper", "conditioned_diffusion", "conditioned_diffusion", "hsivi_sm", 1)
     write_json(layout.CellFiles(cell).record, {"experiment": "conditioned_diffusion"})
     with pytest.raises(ConfigError, match=r"record\.json"):
         by_id("paper", posterior())

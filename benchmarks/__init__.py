@@ -1,0 +1,1 @@
+"""Speed of the suite: paired timings against a plain implementation, throughput, and growth of cost."""
