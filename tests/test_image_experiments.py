@@ -13,6 +13,7 @@ from hsivi.config import load_experiment
 from hsivi.metrics.protocol import split
 from hsivi.record import read_record
 from tests.test_workflow import Checkout
+from tests.warm import Warm
 
 pytestmark = [pytest.mark.slow]
 PLACE = ["--scale", "smoke"]
@@ -72,9 +73,9 @@ def test_every_cell_is_measured(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert load_metadata(reference)["protocol"]
 
 
-def test_a_run_through_the_graph(tmp_path: Path) -> None:
+def test_a_run_through_the_graph(tmp_path: Path, warm: Warm) -> None:
     """CIFAR-10: T = 5 starts from what T = 10 learned, timings run alone, the page shows Tables 2, 3 and 5."""
-    checkout = Checkout(tmp_path)
+    checkout = Checkout(tmp_path, warm)
     done = checkout.snakemake("--cores", "2", "--config", "scale=smoke", "experiments=cifar10")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     page = (tmp_path / "reports" / "smoke" / "index.html").read_text()
