@@ -1,12 +1,16 @@
 """Settings of the whole test set: one thread, reproducible property tests, double precision on request."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
-import torch
 from hypothesis import settings
 
-from tests.warm import Warm
+from tests.warm import THREADS, Warm
+
+# Before numpy and torch are loaded: two workers on two cores, and threads that wait for work use up a core as well.
+os.environ |= dict.fromkeys(THREADS, "1")
+import torch  # noqa: E402
 
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("suite")
