@@ -10,7 +10,7 @@ from tests.warm import THREADS, Warm
 
 # Before numpy and torch are loaded: two workers on two cores, and threads that wait for work use up a core as well.
 os.environ |= dict.fromkeys(THREADS, "1")
-import torch  # noqa: E402
+import torch
 
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("suite")
