@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,16 @@ def _imports(path: Path) -> tuple[Path, ...]:
     return tuple(_imported(path))
 
 
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield statements and those inside them; expressions, which are most of a tree, import nothing."""
+    for statement in body:
+        yield statement
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(statement, name, []))
+
+
 def _imported(path: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _statements(ast.parse(path.read_text()).body):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -86,7 +94,13 @@ PLUMBING = tuple(
 def code_digest(*paths: Path) -> str:
     """Return a digest of the given source files and all project files they import, less the plumbing."""
     files = sorted({file for path in paths for file in imported_files(path)} - set(PLUMBING))
-    return digest([[str(file.relative_to(ROOT)), file_digest(file)] for file in files])
+    return digest([[str(file.relative_to(ROOT)), _source_digest(file, file.stat().st_mtime_ns)] for file in files])
+
+
+@cache
+def _source_digest(path: Path, _: int) -> str:
+    """Return a file's digest, again only when its time stamp says that it was written: every job of a stage asks."""
+    return file_digest(path)
 
 
 def stage_file(stage: str) -> Path:

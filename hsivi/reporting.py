@@ -15,6 +15,7 @@ import ast
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from hsivi import layout, methods
@@ -120,7 +121,8 @@ def reports() -> list[Report]:
     Raises:
         ConfigError: a script lacks a declaration.
     """
-    return [_describe(p) for p in sorted((ROOT / "reports").glob("*.py")) if not p.stem.startswith("_")]
+    paths = sorted(p for p in (ROOT / "reports").glob("*.py") if not p.stem.startswith("_"))
+    return [_describe(path, path.stat().st_mtime_ns) for path in paths]
 
 
 def selected(experiments: Iterable[Experiment]) -> list[Report]:
@@ -130,7 +132,9 @@ def selected(experiments: Iterable[Experiment]) -> list[Report]:
     return [report for report in known if report.scope == "core" or "full" in shown.values()]
 
 
-def _describe(path: Path) -> Report:
+@cache
+def _describe(path: Path, _: int) -> Report:
+    """Read a script, again only when its time stamp says that it was written: every report asks about all."""
     tree = ast.parse(path.read_text())
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)

@@ -1,10 +1,16 @@
 """Settings of the whole test set: one thread, reproducible property tests, double precision on request."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
-import torch
 from hypothesis import settings
+
+from tests.warm import THREADS, Warm
+
+# Before numpy and torch are loaded: two workers on two cores, and threads that wait for work use up a core as well.
+os.environ |= dict.fromkeys(THREADS, "1")
+import torch
 
 settings.register_profile("suite", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("suite")
@@ -27,3 +33,11 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """What starts the jobs of a graph without their two or three seconds of loading libraries."""
+    server = Warm()
+    yield server
+    server.stop()

@@ -1,7 +1,9 @@
 """Digests, records and layout: what is made again, and what is written."""
 
+import ast
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,45 @@ def some_record(**changes: Any) -> Record:
         "digests": {}, "command": "snakemake",
     }  # fmt: skip
     return Record(**{**values, **changes})
+
+
+IMPORTS = """
+import a
+async def f():
+    async with x: import b
+class C:
+    try: import c
+    except E: import d
+    else: import e
+    finally: import f
+if x: import g
+elif y: import h
+else: import i
+for _ in x: import j
+else: import k
+while x: import l
+with x: import m
+match x:
+    case 1: import n
+"""
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    tree = ast.parse(IMPORTS)
+    expected = [node.names[0].name for node in ast.walk(tree) if isinstance(node, ast.Import)]
+    found = [node.names[0].name for node in provenance._statements(tree.body) if isinstance(node, ast.Import)]
+    assert sorted(found) == sorted(expected) == list("abcdefghijklmn")
+
+
+def test_a_source_file_that_was_written_again_has_another_digest(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    source = tmp_path / "new.py"
+    digests = set()
+    for k in range(2):
+        source.write_text(f"x = {k}\n")
+        os.utime(source, ns=(k, k))
+        digests.add(provenance.code_digest(source))
+    assert len(digests) == 2
 
 
 def test_code_digest_covers_what_a_file_imports() -> None:

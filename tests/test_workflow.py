@@ -26,16 +26,17 @@ from hsivi.reporting import reports, selected
 from reports._tables import latex
 from tests.test_contributing import SOURCE as TUTORIAL_SOURCE
 from tests.test_figures import BLOCK, HEAVY
+from tests.warm import Warm
 
 pytestmark = pytest.mark.slow
 COPIED = ("hsivi", "baselines", "reports", "workflows", "profiles", "claims", "Snakefile", "environment.yml")
 
 
 class Checkout:
-    """A copy of the project in which the workflow runs."""
+    """A copy of the project in which the workflow runs; with ``warm`` its jobs start from there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, warm: Warm | None = None) -> None:
+        self.folder, self.warm = folder, warm
         for name in COPIED:
             source = ROOT / name
             ignore = shutil.ignore_patterns("__pycache__", *SCALES)
@@ -54,7 +55,8 @@ class Checkout:
         """Run a command in the copy; modules in ``python_path`` come before its own."""
         paths = [str(path) for path in (python_path, self.folder) if path is not None]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        places = [*([str(self.warm.folder)] if self.warm else []), str(Path(sys.executable).parent)]
+        environment["PATH"] = os.pathsep.join([*places, environment["PATH"]])
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -80,9 +82,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 @pytest.fixture(scope="module")
-def smoke(checkout: Checkout) -> Checkout:
-    """The checkout after a real run at scale smoke."""
+def smoke(checkout: Checkout, warm: Warm) -> Checkout:
+    """The checkout after a real run at scale smoke; what is run in it later starts its processes anew."""
+    checkout.warm = warm
     done = checkout.snakemake("--cores", "2", "--config", "scale=smoke")
+    checkout.warm = None
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return checkout
 
@@ -283,9 +287,9 @@ def test_a_new_file_is_a_new_row(smoke: Checkout) -> None:
     assert not {"data", "pretrain", "reference", "fit"} & set(planned)
 
 
-def test_every_row_of_scope_full_runs(tmp_path: Path) -> None:
+def test_every_row_of_scope_full_runs(tmp_path: Path, warm: Warm) -> None:
     """Where scores are exact and nothing is trained; a network to start from is the one thing that is missing."""
-    checkout = Checkout(tmp_path)
+    checkout = Checkout(tmp_path, warm)
     settings = ["--config", "scale=smoke", "scope=full", "experiments=ring"]
     done = checkout.snakemake("--cores", "2", *settings)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
