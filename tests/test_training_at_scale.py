@@ -470,7 +470,7 @@ def test_all_three_networks_train_in_bfloat16_and_nothing_samples_in_it(monkeypa
 def test_pre_training_runs_in_bfloat16_as_its_recipe_says(monkeypatch, folder):
     def enabled(precision: str) -> set[bool]:
         seen: set[bool] = set()
-        output = ScoreMLP.output
+        forward = ScoreMLP.forward
         with monkeypatch.context() as patch:
             patch.setattr(
                 ScoreMLP, "forward", lambda self, *x: seen.add(torch.is_autocast_enabled("cpu")) or forward(self, *x)
