@@ -2,8 +2,9 @@
 
 The Snakefile and the reports need no torch that way.  Read are the module docstring, the literal constants ``TITLE``,
 ``CITATION``, ``NFE`` (budgets, where the experiment's do not apply), ``TASKS`` (the kinds of experiments it takes part
-in, ``diffusion`` if not given) and ``LIMIT`` (False where more evaluations do not lead to the data), whether there is a
-function ``fit``, and the field names of a ``Config`` defined there.
+in, ``diffusion`` if not given), ``LIMIT`` (False where more evaluations do not lead to the data) and ``BY_DEFAULT``
+(False where only experiments that name the file run it), whether there is a function ``fit``, and the field names of a
+``Config`` defined there.
 """
 
 import ast
@@ -34,6 +35,7 @@ class MethodInfo:
         nfe: the budgets it always uses, or None if the experiment decides.
         tasks: kinds of experiments it can take part in.
         limit: whether its samples are the data's as evaluations grow, which the contract then checks.
+        by_default: whether experiments run it that do not name it.
         needs_fit: whether it has a ``fit``.
         config_fields: names of its settings.
         recipe: what validates its settings, where that needs no torch.
@@ -47,6 +49,7 @@ class MethodInfo:
     nfe: tuple[int, ...] | None
     tasks: tuple[str, ...]
     limit: bool
+    by_default: bool
     needs_fit: bool
     config_fields: tuple[str, ...]
     recipe: type[Frozen] | None
@@ -83,6 +86,7 @@ def describe(path: Path) -> MethodInfo:
         nfe=constants.get("NFE"),
         tasks=constants.get("TASKS", ("diffusion",)),
         limit=constants.get("LIMIT", True),
+        by_default=constants.get("BY_DEFAULT", True),
         needs_fit="fit" in functions,
         config_fields=fields,
         recipe=_recipe(tree),
@@ -131,6 +135,7 @@ _DECLARED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "NFE": ("budgets such as (0,)", lambda value: _filled_with(value, lambda n: type(n) is int and n >= 0)),
     "TASKS": (f"a tuple with {one_of(TASKS)}", lambda value: _filled_with(value, lambda task: task in TASKS)),
     "LIMIT": ("True or False", lambda value: isinstance(value, bool)),
+    "BY_DEFAULT": ("True or False", lambda value: isinstance(value, bool)),
 }
 
 
