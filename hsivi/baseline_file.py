@@ -9,10 +9,13 @@ in, ``diffusion`` if not given), ``LIMIT`` (False where more evaluations do not 
 
 import ast
 import contextlib
+import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hsivi import recipe
@@ -150,11 +153,23 @@ def _config_fields(tree: ast.Module) -> tuple[str, ...] | None:
 
 
 def _recipe(tree: ast.Module) -> type[Frozen] | None:
-    """Return the model of `hsivi.recipe` in ``Config = SomeRecipe``, if there is one."""
+    """Return the model in ``Config = SomeRecipe`` if a module of recipes has it; those need no torch."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "Config":
             found: type[Frozen] | None = (
-                getattr(recipe, node.value.id, None) if isinstance(node.value, ast.Name) else None
+                getattr(_recipes(tree, node.value.id), node.value.id, None)
+                if isinstance(node.value, ast.Name)
+                else None
             )
             return found
     return None
+
+
+def _recipes(tree: ast.Module, name: str) -> ModuleType:
+    """Return the module ``hsivi.*recipe`` that a file imports a name from, or `hsivi.recipe`."""
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom) or name not in [alias.name for alias in node.names]:
+            continue
+        if re.fullmatch(r"hsivi\.\w*recipe", module := node.module or ""):
+            return importlib.import_module(module)
+    return recipe
