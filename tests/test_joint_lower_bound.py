@@ -97,6 +97,7 @@ def looped(joint: JointLowerBoundTrainer, auxiliaries: int) -> torch.Tensor:
 def test_loss_and_gradient_are_those_of_a_loop_over_chains(auxiliaries: int | None, antithetic: bool) -> None:
     settings = {"auxiliaries": auxiliaries, "antithetic": antithetic, "learning_rate": 1e-30}
     joint = affine(3, 1, 0.3, 0.2, **settings)
+    joint.step()  # the second has noise of its own, and the rate is too small to move
     live = [joint.hierarchy.network.gain, joint.hierarchy.network.offset, joint.hierarchy.log_variance]
     expected = looped(joint, 5 if auxiliaries is None else auxiliaries)
     wanted = torch.autograd.grad(expected, live)
@@ -181,6 +182,15 @@ def test_ten_steps_are_five_and_five_after_a_round_trip_through_a_file(tmp_path:
     average = second.average.parameters()
     assert all(torch.equal(value, average[name]) for name, value in straight.average.parameters().items())
     assert any(not torch.equal(value, expected[name]) for name, value in average.items())
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    joint = mlps((3,), iterations=4, schedule="cosine", learning_rate=0.01)
+    rates = []
+    for _ in range(4):
+        rates.append(joint._optimiser.adam.param_groups[0]["lr"])
+        joint.step()
+    assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)])
 
 
 def test_a_fixed_variance_stays_and_the_teacher_receives_no_gradient() -> None:
