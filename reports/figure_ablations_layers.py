@@ -1,7 +1,8 @@
 """Quality against the number of layers on 2-D data: js_cell of HSIVI-SM, and of DDIM and DDPM with as many evaluations.
 
 Points are means over seeds, bars one standard error.  HSIVI-SM is trained for each T with equally many updates.
-Orange: HSIVI-LB trained jointly.  Dotted: draws of the target.  Figure 7 shows where few layers fail.
+Orange: HSIVI-LB trained jointly.  Dotted: draws of the target, where that is above zero.  Figure 7 shows samples where
+few layers fail.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,9 @@ def render(scale: str, experiment: Experiment) -> None:
     """Draw one panel a data set."""
     _style.start()
     made, datasets = found(experiment), experiment.data.datasets
-    figure, axes = plt.subplots(1, len(datasets), figsize=(3.4 * len(datasets) + 1.2, 3.0), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(datasets), figsize=(3.4 * len(datasets) + 1.6, 3.0), squeeze=False, layout="constrained"
+    )
     for panel, dataset in zip(axes[0], datasets, strict=True):
         for label in LINES:
             _line(
@@ -35,7 +38,7 @@ def render(scale: str, experiment: Experiment) -> None:
         floors = [m.floor for r in made.values() for m in r.measurements if (r.dataset, m.metric) == (dataset, METRIC)]
         _frame(panel, dataset, sorted({nfe for _, _, nfe in made}), [floor for floor in floors if floor is not None])
     axes[0, 0].set_ylabel("js_cell (nats)")
-    axes[0, -1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     _style.save(figure, scale, "figure_ablations_layers")
 
 

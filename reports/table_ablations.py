@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hsivi import significance
 from hsivi.experiment import Experiment
-from reports._ablations import Change, Effect, changes, effect, found
+from reports._ablations import BASE, Change, Effect, changes, effect, found
+from reports._samplers import family
 from reports._tables import Cell, Row, Rows, Table
 
 EXPERIMENT = "toy2d_ablations"
@@ -52,11 +53,15 @@ def _mean(values: NDArray[np.float64], sign: str) -> str:
 
 
 def sentences(experiment: Experiment) -> list[str]:
-    """Return, for each data set, which changes make the recipe clearly worse or better; tests that pair seeds."""
+    """Return, for each data set, which changes make the recipe clearly worse or better; tests that pair seeds.
+
+    Other methods are no changes of the recipe and take no part.
+    """
     made = found(experiment)
+    own = [change for change in changes(made) if family(change.label) == BASE]
     said = []
     for dataset in experiment.data.datasets:
-        tested = [(c, e.difference) for c in changes(made) if (e := effect(made, dataset, c)) and _testable(e)]
+        tested = [(c, e.difference) for c in own if (e := effect(made, dataset, c)) and _testable(e)]
         differences = [d for _, d in tested if d is not None]
         two_sided = [min(1.0, 2 * float(min(significance.positive(d), significance.positive(-d)))) for d in differences]
         clear = [p <= significance.LEVEL for p in significance.holm(two_sided)]
