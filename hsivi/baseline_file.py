@@ -2,16 +2,20 @@
 
 The Snakefile and the reports need no torch that way.  Read are the module docstring, the literal constants ``TITLE``,
 ``CITATION``, ``NFE`` (budgets, where the experiment's do not apply), ``TASKS`` (the kinds of experiments it takes part
-in, ``diffusion`` if not given) and ``LIMIT`` (False where more evaluations do not lead to the data), whether there is a
-function ``fit``, and the field names of a ``Config`` defined there.
+in, ``diffusion`` if not given), ``LIMIT`` (False where more evaluations do not lead to the data) and ``BY_DEFAULT``
+(False where only experiments that name the file run it), whether there is a function ``fit``, and the field names of a
+``Config`` defined there.
 """
 
 import ast
 import contextlib
+import importlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hsivi import recipe
@@ -34,6 +38,7 @@ class MethodInfo:
         nfe: the budgets it always uses, or None if the experiment decides.
         tasks: kinds of experiments it can take part in.
         limit: whether its samples are the data's as evaluations grow, which the contract then checks.
+        by_default: whether experiments run it that do not name it.
         needs_fit: whether it has a ``fit``.
         config_fields: names of its settings.
         recipe: what validates its settings, where that needs no torch.
@@ -47,6 +52,7 @@ class MethodInfo:
     nfe: tuple[int, ...] | None
     tasks: tuple[str, ...]
     limit: bool
+    by_default: bool
     needs_fit: bool
     config_fields: tuple[str, ...]
     recipe: type[Frozen] | None
@@ -83,6 +89,7 @@ def describe(path: Path) -> MethodInfo:
         nfe=constants.get("NFE"),
         tasks=constants.get("TASKS", ("diffusion",)),
         limit=constants.get("LIMIT", True),
+        by_default=constants.get("BY_DEFAULT", True),
         needs_fit="fit" in functions,
         config_fields=fields,
         recipe=_recipe(tree),
@@ -131,6 +138,7 @@ _DECLARED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "NFE": ("budgets such as (0,)", lambda value: _filled_with(value, lambda n: type(n) is int and n >= 0)),
     "TASKS": (f"a tuple with {one_of(TASKS)}", lambda value: _filled_with(value, lambda task: task in TASKS)),
     "LIMIT": ("True or False", lambda value: isinstance(value, bool)),
+    "BY_DEFAULT": ("True or False", lambda value: isinstance(value, bool)),
 }
 
 
@@ -145,11 +153,23 @@ def _config_fields(tree: ast.Module) -> tuple[str, ...] | None:
 
 
 def _recipe(tree: ast.Module) -> type[Frozen] | None:
-    """Return the model of `hsivi.recipe` in ``Config = SomeRecipe``, if there is one."""
+    """Return the model in ``Config = SomeRecipe`` if a module of recipes has it; those need no torch."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "Config":
             found: type[Frozen] | None = (
-                getattr(recipe, node.value.id, None) if isinstance(node.value, ast.Name) else None
+                getattr(_recipes(tree, node.value.id), node.value.id, None)
+                if isinstance(node.value, ast.Name)
+                else None
             )
             return found
     return None
+
+
+def _recipes(tree: ast.Module, name: str) -> ModuleType:
+    """Return the module ``hsivi.*recipe`` that a file imports a name from, or `hsivi.recipe`."""
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom) or name not in [alias.name for alias in node.names]:
+            continue
+        if re.fullmatch(r"hsivi\.\w*recipe", module := node.module or ""):
+            return importlib.import_module(module)
+    return recipe

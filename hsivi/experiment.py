@@ -86,6 +86,7 @@ class Experiment(Frozen):
         full_nfe: further default budgets in scope full.
         timing: how sampling is timed, if it is.
         methods: settings of rows; a file in baselines/ that none of them uses runs with the defaults.
+        others: whether such files run at all, or ``methods`` names every row.
         recipes: named settings for methods; ``overrides`` refines them by data set and NFE.
     """
 
@@ -105,6 +106,7 @@ class Experiment(Frozen):
     full_nfe: tuple[Count, ...] = ()
     timing: Timing | None = None
     methods: Mapping[Name, Method]
+    others: bool = True
     recipes: Mapping[str, "NamedRecipe"] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ A baseline is found by its path, and its facts are read from the source text (`h
 Snakefile and the reports need no torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -91,7 +92,7 @@ def check_budget(experiment: Experiment, label: str, nfe: int) -> None:
 
 
 def rows(experiment: Experiment) -> dict[str, Method]:
-    """Return the rows of an experiment in its scope: those it configures, and every file that none of them uses.
+    """Return the rows of an experiment in its scope: those it configures, and files that none of them uses.
 
     Raises:
         ConfigError: a row names a baseline that has no file, or one that cannot take part.
@@ -109,13 +110,19 @@ def rows(experiment: Experiment) -> dict[str, Method]:
                 f"for {experiment.task}; remove the row"
             )
         used.add(name)
-    others = {n: Method() for n in files if n not in used and experiment.task in describe(files[n]).tasks}
+    others = _others(experiment, {n: describe(path) for n, path in files.items() if n not in used})
     every = {**others, **configured}
     return {
         label: method
         for label, method in every.items()
         if method.enabled and (experiment.scope == "full" or method.scope == "core")
     }
+
+
+def _others(experiment: Experiment, unused: Mapping[str, MethodInfo]) -> dict[str, Method]:
+    """Return a row of defaults for each file that no row of an experiment uses and that takes part unasked."""
+    unasked = [n for n, known in unused.items() if known.by_default and experiment.task in known.tasks]
+    return dict.fromkeys(unasked, Method()) if experiment.others else {}
 
 
 def info(experiment: Experiment, label: str) -> MethodInfo:

@@ -8,6 +8,7 @@ from scipy.stats import ttest_ind_from_stats
 
 from hsivi.experiment import Experiment
 from hsivi.tidy import tidy
+from reports import table_ablations
 from reports._images import frechet, full_name, is_images
 from reports._records import records, summary, title
 from reports._samplers import family, rivals
@@ -26,7 +27,9 @@ def findings(experiments: Sequence[Experiment]) -> list[str]:
     """Return the sentences of all experiments shown."""
     sentences = []
     for experiment in experiments:
-        if is_images(experiment):
+        if experiment.name == table_ablations.EXPERIMENT:
+            sentences += table_ablations.sentences(experiment)
+        elif is_images(experiment):
             sentences += on_images(experiment)
         elif experiment.task == "diffusion":
             sentences += ranks(experiment) + blow_up(experiment)
