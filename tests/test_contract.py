@@ -351,7 +351,7 @@ def test_a_lower_bound_is_optional(tmp_path: Path) -> None:
             "mine",
             "yaml: mine: eta: got nothing, expected a value",
         ),
-        (INFERENCE, [], "hsivi_lb", "got a name under which .*.yaml runs hsivi_sequential, expected one of its own"),
+        (INFERENCE, [], "sivi_lb", "got a name under which .*.yaml runs hsivi_sequential, expected one of its own"),
     ],
 )
 def test_rows_that_a_file_could_not_serve(

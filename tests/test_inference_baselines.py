@@ -13,6 +13,7 @@ from hsivi.methods import describe, method_files
 from hsivi.noise import SampleNoise, standard_normal
 from hsivi.problem import InferenceProblem
 from hsivi.sampler import draw, fit, load_baseline, make_config, skip_reason
+from hsivi.score_model import ScoreAtLevels
 from tests.oracles import Gaussian, GaussianTarget, assert_mean, gaussian_kl
 
 METHODS = [name for name, path in method_files().items() if "inference" in describe(path).tasks]
@@ -31,6 +32,9 @@ class Diffused:
         alpha_bar = 1 - s.square().to(x)
         cov = alpha_bar * TARGET.cov.to(x) + (1 - alpha_bar) * torch.eye(2)
         return (alpha_bar.sqrt() * TARGET.mean.to(x) - x) @ cov.inverse()
+
+    def at(self, levels: torch.Tensor) -> ScoreAtLevels:
+        return ScoreAtLevels(self, levels)
 
 
 def exact_draw(n: int, *key: int | str) -> torch.Tensor:
