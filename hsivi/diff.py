@@ -17,7 +17,7 @@ from scipy import stats
 
 from hsivi.config import ConfigError
 from hsivi.record import read_record, write_atomically
-from hsivi.significance import LEVEL, holm
+from hsivi.significance import LEVEL, ROUNDING, holm
 from hsivi.tidy import tidy
 
 KEY = ["experiment", "dataset", "method", "nfe", "metric"]
@@ -67,7 +67,8 @@ def _records(folder: Path) -> pd.DataFrame:
 
 def _metrics(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(("experiment", "dataset", "method", "metric"), str))
+        # Values too: pandas before 3.1 reads floating-point numbers with an error in the last digit.
+        table = pd.read_csv(path, dtype=dict.fromkeys(("experiment", "dataset", "method", "metric", "value"), str))
         known = table[[column for column in COLUMNS if column != "settings"]]
         values = known.value.to_numpy(float)
         table = known.assign(nfe=known.nfe.astype(int), seed=known.seed.astype(int), value=values, settings="")
@@ -125,8 +126,10 @@ def _t_tests(table: pd.DataFrame) -> pd.DataFrame:
         error = np.sqrt(np.where(paired, table["var"] / table.shared, a + b))
         difference = np.where(paired, table["mean"], table.mean_b - table.mean_a)
         enough = np.where(paired, table.shared > 1, (n > 1) & (m > 1))
+        # Rounding differs between machines, often in the same way for all seeds; it is no sign of anything.
+        rounding = np.abs(difference) <= ROUNDING * np.abs(table.mean_a)
         # Without any spread a difference is one of numbers that nothing random touches.
-        t = np.where(error > 0, np.abs(difference) / error, np.where(difference == 0, 0.0, np.inf))
+        t = np.where(rounding, 0.0, np.where(error > 0, np.abs(difference) / error, np.inf))
         p = np.where(enough, 2 * stats.t.sf(t, freedom), np.nan)
         half = np.where(enough, stats.t.ppf(0.975, freedom) * error, np.nan)
     equal = one_to_one & table.same

@@ -47,6 +47,13 @@ def test_the_last_bit_counts():
     assert row["outcome"] == diff.SIMILAR and row["difference"] > 0
 
 
+def test_rounding_in_all_seeds_alike_is_no_difference():
+    values = np.array([0.25, 0.26, 0.27, 0.28, 0.29])
+    for shift, outcome in ((2.0**-54, diff.SIMILAR), (1e-9, diff.DIFFERENT)):
+        row = by_metric(measured({"x": values}, seeds=range(5)), measured({"x": values + shift}, seeds=range(5)))["x"]
+        assert row["outcome"] == outcome and row["difference"] > 0
+
+
 @pytest.mark.parametrize("used", [("s", "s"), ("", "s"), ("", ""), ("s", "t")])
 def test_numbers_are_those_of_scipy(used):
     """Paired where seeds are the same and settings are not known to differ, else Welch."""
