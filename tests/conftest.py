@@ -21,6 +21,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="device of the tests that train (cpu, cuda)")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests see a GPU only when asked to: what they know to the bit they know of processors."""
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        from hsivi.__main__ import compute_alike
+
+        compute_alike()
+
+
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.config.getoption("--device"))

@@ -14,7 +14,7 @@ from hsivi.config import ConfigError, load_experiment
 from hsivi.ddim_ode import decode, encode, interpolate
 from hsivi.methods import Cell
 from hsivi.noise import SampleNoise, standard_normal
-from hsivi.problem import Problem
+from hsivi.problem import Problem, compute_device
 from hsivi.sampler import draw, load_baseline, make_config
 from hsivi.schedule import LinearBetaSchedule, QuadraticSchedule, Schedule
 from hsivi.score_model import GaussianMixtureScoreModel, ScoreModel
@@ -256,9 +256,10 @@ def test_the_stage_stores_illustrations_of_the_first_seed() -> None:
     problem = vector_problem()
     experiment, cell = opened(DDIM, problem)
     arrays, _ = sample._draw(experiment, cell)
-    drawn = DDIM.illustrate(problem, DDIM.Config(), SampleNoise(experiment.seeds[0], 0, 12, (2,)), {})
+    noise = SampleNoise(experiment.seeds[0], 0, 12, (2,), device=compute_device())
+    drawn = DDIM.illustrate(problem, DDIM.Config(), noise, {})
     assert {"samples", *drawn} <= set(arrays)
-    assert all(torch.equal(torch.from_numpy(arrays[name]), values) for name, values in drawn.items())
+    assert all(torch.equal(torch.from_numpy(arrays[name]), values.cpu()) for name, values in drawn.items())
 
 
 def test_an_illustration_with_a_name_that_is_taken_is_refused() -> None:

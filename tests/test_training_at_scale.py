@@ -29,7 +29,7 @@ from hsivi.noise import SampleNoise
 from hsivi.optimise import Optimiser
 from hsivi.pixels import quantise
 from hsivi.pretrain import Pretrainer
-from hsivi.problem import Problem
+from hsivi.problem import Problem, compute_device
 from hsivi.recipe import Hardware, PretrainRecipe, Recipe
 from hsivi.record import read_record
 from hsivi.rng import generator
@@ -468,12 +468,14 @@ def test_all_three_networks_train_in_bfloat16_and_nothing_samples_in_it(monkeypa
 
 
 def test_pre_training_runs_in_bfloat16_as_its_recipe_says(monkeypatch, folder):
+    device = compute_device().type
+
     def enabled(precision: str) -> set[bool]:
         seen: set[bool] = set()
         forward = ScoreMLP.forward
         with monkeypatch.context() as patch:
             patch.setattr(
-                ScoreMLP, "forward", lambda self, *x: seen.add(torch.is_autocast_enabled("cpu")) or forward(self, *x)
+                ScoreMLP, "forward", lambda self, *x: seen.add(torch.is_autocast_enabled(device)) or forward(self, *x)
             )
             pretrain_stage.run(tiny(pretrain={"iterations": 1, "precision": precision}), "moons")
         return seen
@@ -660,9 +662,10 @@ def test_one_training_serves_all_seeds(folder, monkeypatch):
     stored = load_arrays(files.samples)["samples"]
     (state,) = cell_stage.stored_states(files.fit, (6,))
     opened = cell_stage.open_cell(experiment, OURS)
+    device = compute_device()
     for of_seed, seed in zip(stored, (6, 7, 8), strict=True):
-        wanted = draw(hsivi_sm, opened.problem, opened.config, seed, of_seed.shape[0] * 100, state).x
-        np.testing.assert_array_equal(of_seed.reshape(-1, 2), wanted.numpy())
+        wanted = draw(hsivi_sm, opened.problem, opened.config, seed, of_seed.shape[0] * 100, state, device=device)
+        np.testing.assert_array_equal(of_seed.reshape(-1, 2), wanted.x.cpu().numpy())
     assert len({of_seed.tobytes() for of_seed in stored}) == 3
     measure.run(experiment, OURS)
     record = read_record(files.record)
