@@ -8,6 +8,7 @@ Randomness is a function of (seed, iteration), as in joint training.  The traine
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +66,9 @@ class SequentialTrainer:
         if uses_density and not isinstance(self.bridge, GeometricBridge):
             kind = type(self.bridge).__name__
             raise ValueError(f"target: got 'density' with {kind}, expected a bridge that has one; use 'score'")
+        # A GPU waits for the processor's random numbers: in 300 dimensions they took three quarters of a step.
+        on_gpu = self.hierarchy.log_variances[0].is_cuda
+        self._map_seeds = ThreadPoolExecutor(len(self.seeds)).map if on_gpu else map
         self._objective = ScoreMatching() if self.recipe.objective == "sm" else LowerBound(self.recipe.auxiliaries)
         self._begin(self.layer)
 
@@ -154,11 +158,11 @@ class SequentialTrainer:
         """Draw noise of shape (kinds, R, draws, d), a function of (seed, \\*key) for each replica."""
         variance = self.hierarchy.log_variances[0]
         shape = (kinds, draws, variance.shape[1])
-        noise = [
-            torch.from_numpy(generator(seed, "sequential", *key).standard_normal(shape, "float32"))
-            for seed in self.seeds
-        ]
-        return torch.stack(noise, 1).to(variance)
+
+        def draw(seed: int) -> Tensor:
+            return torch.from_numpy(generator(seed, "sequential", *key).standard_normal(shape, "float32"))
+
+        return torch.stack(list(self._map_seeds(draw, self.seeds)), 1).to(variance)
 
     @torch.no_grad()
     def _draws(self, t: int, draws: int) -> tuple[Tensor, Tensor]:
