@@ -6,7 +6,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from hsivi import layout, methods, overall, provenance, reporting
+from hsivi import layout, methods, overall, provenance, reporting, run_lock
 from hsivi.config import ConfigError, default_experiments, load_experiment
 from hsivi.stages import common, settings
 
@@ -41,6 +41,27 @@ try:
 except ConfigError as error:
     # One line; a WorkflowError would add where in this file it was raised, which is not where the mistake is.
     sys.exit(f"snakemake: {error}")
+
+# A run that was killed leaves Snakemake's lock behind.  On a cluster, jobs read this file as well.
+if workflow.is_main_process and (busy := run_lock.look(SCALE)):
+    print(f"snakemake: {busy}", file=sys.stderr)
+
+
+onstart:
+    try:
+        if workflow.is_main_process:
+            run_lock.take(SCALE)
+    except ConfigError as error:
+        sys.exit(f"snakemake: {error}")
+
+
+onerror:
+    if workflow.is_main_process:
+        print(
+            "The run is not finished. What is done stays; the same command goes on where it was.",
+            file=sys.stderr,
+        )
+
 
 # Lets every job say how far the whole run is.
 # The number of devices is no parameter of a rule: what is learned does not depend on it.

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hsivi import inspecting, new_baseline, overall
+from hsivi import inspecting, new_baseline, overall, run_lock
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
@@ -29,6 +29,10 @@ CELL_STAGES = {
     "measure": "turn the samples of one cell into its record",
     "time": "measure how long one cell takes to draw a batch",
 }
+
+
+EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
+"""What may go wrong without a mistake of ours, such as a full disk; it is said in one line."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"hsivi {options.command}: {_what_to_install(options.command, package)}", file=sys.stderr)
         return 2
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        if os.environ.get("HSIVI_TRACEBACK"):
+    except Exception as error:
+        # By name, since the library is not loaded here.
+        expected = isinstance(error, EXPECTED) or type(error).__name__ == "SafetensorError"
+        if os.environ.get("HSIVI_TRACEBACK") or not expected:
             raise
         print(f"hsivi {options.command}: {_words(error)}", file=sys.stderr)
         return 1
@@ -75,8 +81,13 @@ def _what_to_install(command: str, package: str) -> str:
 
 
 def _words(error: Exception) -> str:
-    """Return an error in one line, with a remedy where it is a lack of memory."""
+    """Return an error in one line, with a remedy where it is a lack of memory or of room on the disk."""
     said = " ".join(str(error).split())
+    if "Read-only file system" in said or "Permission denied" in said:
+        return f"folder: got one that cannot be written to ({said[:160]}), expected one that can; correct that"
+    # torch.save says that its file has another length than what it wrote
+    if "No space left" in said or "inline_container" in said:
+        return f"disk: got no room left ({said[:160]}), expected enough for this step; make room and run again"
     # By name, since torch is not loaded here; on a processor it is a plain RuntimeError.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
         return (
@@ -215,7 +226,8 @@ def _dataset_stage(options: argparse.Namespace) -> None:
         _start_processes(options.arguments, recipe.microbatches)
     if options.command == "pretrain":
         compute_alike()
-    importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
+    with run_lock.working(options.scale):
+        importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
 
 
 def _reference(options: argparse.Namespace) -> None:
@@ -227,7 +239,8 @@ def _reference(options: argparse.Namespace) -> None:
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
     compute_alike()
-    run(experiment, options.dataset, workers)
+    with run_lock.working(options.scale):
+        run(experiment, options.dataset, workers)
 
 
 def _cell_stage(options: argparse.Namespace) -> None:
@@ -243,7 +256,8 @@ def _cell_stage(options: argparse.Namespace) -> None:
         _start_processes(options.arguments, int(values.get("microbatches", 1)))
     if options.command != "time":  # what is timed is what a user gets
         compute_alike()
-    importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
+    with run_lock.working(options.scale):
+        importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
 
 
 def _list(_: argparse.Namespace) -> None:

@@ -113,6 +113,16 @@ class CellFiles:
         return self.folder / "timing.json"
 
 
+def run_lock(scale: str) -> Path:
+    """Return the file that a run of a scale holds locked; see `hsivi.run_lock`."""
+    return results_folder() / scale / ".run.lock"
+
+
+def jobs_lock(scale: str) -> Path:
+    """Return the file on which every job of a scale holds a share of a lock."""
+    return results_folder() / scale / ".jobs.lock"
+
+
 def scratch(output: Path) -> Path:
     """Return the checkpoint that allows resuming the training of an output; Snakemake does not know of it."""
     scale, *rest = inside_results(output).parts

@@ -98,9 +98,15 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file in one step: readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+        unfinished = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:  # a full disk
+            unfinished.unlink()
+            raise
+    unfinished.chmod(0o644)
+    unfinished.replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -51,16 +51,17 @@ class Checkout:
     def hsivi(self, *arguments: str, python_path: Path | None = None) -> subprocess.CompletedProcess[str]:
         return self._run([sys.executable, "-m", "hsivi", *arguments], python_path)
 
-    def _run(self, command: list[str], python_path: Path | None) -> subprocess.CompletedProcess[str]:
-        """Run a command in the copy; modules in ``python_path`` come before its own."""
+    def environment(self, python_path: Path | None = None) -> dict[str, str]:
+        """Return the environment of its commands; modules in ``python_path`` come before its own."""
         paths = [str(path) for path in (python_path, self.folder) if path is not None]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        places = [*([str(self.warm.folder)] if self.warm else []), str(Path(sys.executable).parent)]
-        environment["PATH"] = os.pathsep.join([*places, environment["PATH"]])
+        places = [*([str(self.warm.folder)] if self.warm else []), str(Path(sys.executable).parent), os.environ["PATH"]]
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PATH": os.pathsep.join(places)}
+
+    def _run(self, command: list[str], python_path: Path | None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self.environment(python_path),
             capture_output=True,
             text=True,
             check=False,

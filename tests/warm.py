@@ -93,6 +93,7 @@ def _answer(connection: socket.socket) -> None:
     with connection.makefile("rb") as file:
         asked = json.loads(file.read(int(length)))
     status = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         os.chdir(asked["folder"])
         os.environ.clear()
