@@ -1,6 +1,6 @@
 """Command line: every rule of the workflow is one such line, and any of them runs without Snakemake.
 
-Exit status: 0 done, 1 a run failed (for example a loss that is not finite), 2 the input cannot be used.  With
+Exit status: 0 done, 1 a run failed (for example for want of memory), 2 the input cannot be used.  With
 HSIVI_TRACEBACK=1 in the environment a failed run shows where.
 """
 
@@ -257,7 +257,10 @@ def _cell_stage(options: argparse.Namespace) -> None:
     if options.command != "time":  # what is timed is what a user gets
         compute_alike()
     with run_lock.working(options.scale):
-        importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
+        if options.command in ("fit", "sample"):
+            importlib.import_module("hsivi.failure").run(options.command, experiment, cell)
+        else:
+            importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, cell)
 
 
 def _list(_: argparse.Namespace) -> None:

@@ -1,11 +1,11 @@
-"""Commands that look at results and change nothing: ``verify``, ``explain`` and ``diff``.  None needs torch."""
+"""Commands about results: ``verify``, ``explain`` and ``diff``, which change nothing, and ``retry``; without torch."""
 
 import argparse
 import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from hsivi.config import SCALES, SCOPES
+from hsivi.config import SCALES, SCOPES, experiment_files, load_experiment
 
 Add = Callable[[str, str, object], argparse.ArgumentParser]
 
@@ -31,6 +31,22 @@ def add_commands(add: Add) -> None:
     diff.add_argument("b", type=Path, help="the other")
     diff.add_argument("--csv", type=Path, help="write every comparison to this file")
     diff.add_argument("--fail", action="store_true", help="exit with status 1 if anything differs")
+    again = add("retry", "forget cells that failed, so that the next run makes them again", _retry)
+    again.add_argument("--scale", required=True, help=", ".join(SCALES))
+    again.add_argument("--experiments", nargs="+", default=[], help="names of experiments (default: all)")
+
+
+def _retry(options: argparse.Namespace) -> None:
+    from hsivi import failure
+
+    named = [load_experiment(name, options.scale, "full") for name in options.experiments or experiment_files()]
+    cells = list(failure.failed(named))
+    for cell in cells:
+        removed = failure.forget(cell)
+        print(f"{cell.experiment} {cell.dataset} {cell.label} nfe={cell.nfe}: forgot {len(removed)} files")
+    names = " ".join(dict.fromkeys(cell.experiment for cell in cells))
+    again = f"make reproduce SCALE={options.scale} EXPERIMENTS={names!r} runs them again"
+    print(again if cells else f"no cell of scale {options.scale} has failed")
 
 
 def _verify(options: argparse.Namespace) -> int:

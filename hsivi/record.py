@@ -54,8 +54,8 @@ class Record(Frozen):
         time_grid: name of the time grid.
         levels: its times s_0, ..., s_T; empty where there is none.
         protocol: ``common`` or ``as_published``, see `hsivi.experiment.Method`.
-        status: ``ok``, or ``declined`` where the method does not apply.
-        reason: why it was declined.
+        status: ``ok``; ``declined`` where the method does not apply; ``failed``, see `hsivi.failure`.
+        reason: why it was declined, or failed.
         config: the method's full settings.
         measurements: the numbers, empty unless the status is ok.
         seconds: durations: training of all seeds, sampling of all seeds, measuring.
@@ -80,7 +80,7 @@ class Record(Frozen):
     time_grid: str | None
     levels: tuple[float, ...] = ()
     protocol: Literal["common", "as_published"] = "common"
-    status: Literal["ok", "declined"]
+    status: Literal["ok", "declined", "failed"]
     reason: str | None = None
     config: Mapping[str, Any]
     measurements: tuple[Measurement, ...]

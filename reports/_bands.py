@@ -12,7 +12,7 @@ from hsivi.data.conditioned_diffusion import STEP
 from hsivi.experiment import Experiment
 from hsivi.reading import Arrays, read_arrays
 from reports import _style
-from reports._records import budgets, cell, samples
+from reports._records import budgets, cell, outcome, samples
 
 ZOOM = (1.0, 1.5)
 NORMAL_95 = 1.96
@@ -105,7 +105,7 @@ def posterior(experiment: Experiment, dataset: str, label: str, nfe: int) -> Pos
     if here is None:
         return "not run at this scale"
     stored = samples(here)
-    return Posterior.of(stored, "samples", (0, 0)) if "mean" in stored else "declined"
+    return Posterior.of(stored, "samples", (0, 0)) if "mean" in stored else outcome(here)
 
 
 def observed(panel: Any, time: Array, data: Arrays) -> None:

@@ -1,4 +1,4 @@
-"""Cells that may have no number, and why: no data, no device, not run, not measured, or declined."""
+"""Cells that may have no number, and why: no data, no device, not run, not measured, declined or failed."""
 
 import shutil
 import textwrap
@@ -12,7 +12,7 @@ from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import Record, read_record
 
-CODES = ("no data", "no device", "not run", "not measured", "declined")
+CODES = ("no data", "no device", "not run", "not measured", "declined", "failed")
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Results:
     def why(self, name: str, label: str, nfe: int) -> Blank:
         """Return why a cell has no numbers."""
         record = self.found.get((name, label, nfe))
-        if record is not None and record.status == "declined":
-            return Blank("declined", record.reason or "it gave no reason")
+        if record is not None and record.status != "ok":
+            return Blank(record.status, record.reason or "it gave no reason")
         if record is not None:
             return Blank("not measured", f"its record lacks the metric; {record.command} writes it again")
         data = layout.DatasetFiles(self.scale, name, name).data

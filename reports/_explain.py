@@ -30,7 +30,7 @@ class Origin:
     Attributes:
         key: of the number.
         text: mean ± standard deviation over seeds, or what stands in its place.
-        mean: over seeds; None where the method declined.
+        mean: over seeds; None where the method declined or failed.
         sd: standard deviation over seeds; None for fewer than two.
         se: standard error of the mean; None for fewer than two seeds.
         values: what was measured with each seed.

@@ -18,7 +18,7 @@ from hsivi.reading import read_arrays
 from reports import _style
 from reports._blanks import Results, say
 from reports._images import facts
-from reports._records import title
+from reports._records import outcome, title
 from reports._samplers import main_rows
 
 SIDE = 6
@@ -58,10 +58,10 @@ def panels(scale: str, experiment: Experiment, cells: Sequence[Cell], name: str,
 
 
 def show(panel: Any, cell: Cell) -> None:
-    """Draw a cell's first images, or say that it declined."""
+    """Draw a cell's first images, or say that it declined or failed."""
     stored = read_arrays(layout.CellFiles(cell).samples)
     if "samples" not in stored:
-        panel.text(0.5, 0.5, "declined", ha="center", va="center", transform=panel.transAxes)
+        panel.text(0.5, 0.5, outcome(cell), ha="center", va="center", transform=panel.transAxes)
         panel.set_box_aspect(1)
         return
     picture(panel, tiled(stored["samples"][0, 0, : SIDE * SIDE], SIDE))

@@ -45,7 +45,8 @@ def draw(scale: str, experiment: Experiment, metric: str, axis: str, name: str) 
         panel.set(xlabel="", ylabel=axis, title=dataset if wide > 1 else "")
     figure.supxlabel("function evaluations a sample (NFE)", fontsize=9)
     ran = {record.label for record in made if record.status == "ok"}
-    figure.legend(handles=legend(experiment, shown, ran), loc="outside right upper", frameon=False, fontsize=8)
+    absent = {record.label: record.status for record in made if record.label not in ran}
+    figure.legend(handles=legend(experiment, shown, absent), loc="outside right upper", frameon=False, fontsize=8)
     _style.save(figure, scale, name)
 
 
@@ -107,21 +108,21 @@ def frame(panel: Any, own: pd.DataFrame) -> None:
     panel.grid(visible=True, axis="y", color="0.93", linewidth=0.6)
 
 
-def legend(experiment: Experiment, shown: list[str], ran: set[str]) -> list[Any]:
-    """Return an entry for every row, which says so where it was declined, and for the target's draws."""
+def legend(experiment: Experiment, shown: list[str], absent: dict[str, str]) -> list[Any]:
+    """Return an entry for every row, which says so where it declined or failed, and for the target's draws."""
     handles: list[Any] = []
     for label in shown:
-        ours, declined = label == OURS, label not in ran
-        style: Any = "none" if ours or declined else "-" if label == family(label) else "--"
+        ours, outcome = label == OURS, absent.get(label)
+        style: Any = "none" if ours or outcome else "-" if label == family(label) else "--"
         handles.append(
             Line2D(
                 [],
                 [],
                 color=_style.colour(label),
-                marker="" if declined else _style.marker(label),
+                marker="" if outcome else _style.marker(label),
                 markersize=11 if ours else 5,
                 linestyle=style,
-                label=title(experiment, label) + (" (declined)" if declined else ""),
+                label=title(experiment, label) + (f" ({outcome})" if outcome else ""),
             )
         )
     draws = Line2D([], [], color="black", linewidth=1.0, linestyle=":", label="draws of the target")

@@ -56,6 +56,11 @@ def core(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"scope": "core"})
 
 
+def outcome(cell: Cell) -> str:
+    """Return what a record says of its cell in one word: ok, declined or failed."""
+    return read_record(layout.CellFiles(cell).record).status
+
+
 def samples(cell: Cell) -> Arrays:
     """Return the stored arrays of a cell."""
     return read_arrays(layout.CellFiles(cell).samples)

@@ -75,7 +75,7 @@ class Run:
         """
         cell = Cell(self.scale, *place, method, nfe)
         record = self.record(cell)
-        if record is None or record.status == "declined":
+        if record is None or record.status != "ok":
             return self.why(cell)
         values = {m.seed: m.value for m in record.measurements if split(m.metric)[0] == metric}
         names = {m.metric for m in record.measurements if split(m.metric)[0] == metric}
@@ -120,7 +120,7 @@ class Run:
         name = cell.experiment
         record = self.record(cell)
         if record is not None:
-            return Missing(Verdict.NOT_RUN, f"declined: {record.reason or 'it gave no reason'}", planned=True)
+            return Missing(Verdict.NOT_RUN, f"{record.status}: {record.reason or 'it gave no reason'}", planned=True)
         if name not in experiment_files() and name not in self.experiments:
             return Missing(Verdict.NOT_COMPARABLE, f"there is no experiment {name}")
         own = self.experiment(name)

@@ -95,8 +95,8 @@ def _grids(own: Iterable[Record]) -> str:
 def _cell(here: pd.DataFrame, record: Record | None, best: set[str], digits: int) -> Cell:
     if record is None:
         return Cell(EMPTY)
-    if record.status == "declined":
-        return Cell("declined")
+    if record.status != "ok":
+        return Cell(record.status)
     if (record.label, record.nfe) not in here.index:
         return Cell(EMPTY)
     shown = number(here.loc[(record.label, record.nfe)], digits)

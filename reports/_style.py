@@ -90,13 +90,13 @@ def bare(axes: Any, extent: float | None = 2.4) -> None:
         axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
 
 
-def absent(panel: Any, experiment: Experiment, declined: bool = False) -> None:
-    """Say in an empty panel that its rows declined, or that they were not run and what runs them."""
+def absent(panel: Any, experiment: Experiment, outcome: str | None = None) -> None:
+    """Say in an empty panel that its rows declined or failed, or that they were not run and what runs them."""
     scale = "quick" if experiment.scale == "smoke" else experiment.scale
     words = (
         f"not run in scope {experiment.scope} at scale {experiment.scale};\nrun it with\n\n"
         f"make reproduce SCALE={scale}\nSCOPE=full EXPERIMENTS={experiment.name}"
     )
     place = {"ha": "center", "va": "center", "transform": panel.transAxes}
-    panel.text(0.5, 0.5, "declined" if declined else words, fontsize=7, **place)
+    panel.text(0.5, 0.5, outcome or words, fontsize=7, **place)
     panel.set(xticks=[], yticks=[])

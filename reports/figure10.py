@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from hsivi import methods
 from hsivi.experiment import Experiment
 from reports import _style
-from reports._records import budgets, cell, core, samples, title
+from reports._records import budgets, cell, core, outcome, samples, title
 
 EXPERIMENT = "toy2d"
 OUTPUTS = ("figures/figure10.png", "figures/figure10.svg")
@@ -38,7 +38,7 @@ def render(scale: str, experiment: Experiment) -> None:
                 x = stored["samples"][0, 0]
                 panel.scatter(*x.T, s=0.25, alpha=0.5, color=_style.colour(label), linewidths=0, rasterized=True)
             else:
-                panel.text(0, 0, "declined", ha="center", va="center")
+                panel.text(0, 0, outcome(here), ha="center", va="center")
             _style.bare(panel)
             if dataset == datasets[0]:
                 panel.set_title(title(experiment, label) + (f"\nT = {nfe}" if nfe else ""))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hsivi.data.mixture import Mixture
 from hsivi.experiment import Experiment
 from reports import _style
-from reports._records import budgets, cell, samples, title
+from reports._records import budgets, cell, outcome, samples, title
 
 EXPERIMENT = "mixture"
 OUTPUTS = ("figures/figure2.png", "figures/figure2.svg")
@@ -43,7 +43,7 @@ def render(scale: str, experiment: Experiment) -> None:
             every_seed(strip, target, label, stored["samples"][:, 0], dot / 4, seeds)
         else:
             large.scatter(*target.T, s=dot, color=TARGET, linewidths=0, rasterized=True)
-            large.text(0, 0, "not run\nat this scale" if here is None else "declined", ha="center", va="center")
+            large.text(0, 0, "not run\nat this scale" if here is None else outcome(here), ha="center", va="center")
         _style.bare(large, EXTENT)
     _style.save(figure, scale, "figure2")
 

@@ -10,7 +10,7 @@ import numpy as np
 from hsivi.data.mixture import Mixture
 from hsivi.experiment import Experiment
 from reports import _style
-from reports._records import budgets, cell, samples, title
+from reports._records import budgets, cell, outcome, samples, title
 from reports.figure1 import EXTENT, density, diffused, grid
 
 EXPERIMENT = "mixture"
@@ -39,7 +39,7 @@ def render(scale: str, experiment: Experiment) -> None:
             alpha = 1 - t / steps
             panel.set_title(f"$x_{t}$,  $\\alpha_{t} = {alpha:.1f}$")
             if trajectory is None:
-                panel.text(0, 0, "not run\nat this scale" if here is None else "declined", ha="center", va="center")
+                panel.text(0, 0, "not run\nat this scale" if here is None else outcome(here), ha="center", va="center")
                 continue
             # Contours at fixed shares of each density's own peak: circles, one pair a mode, where modes are apart.
             values = density(lambda x, alpha=alpha: diffused(target, alpha, x))

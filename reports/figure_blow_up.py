@@ -33,7 +33,7 @@ from hsivi.methods import Cell
 from hsivi.metrics.mixture import OFF_RADIUS
 from hsivi.record import read_record
 from reports import _style
-from reports._records import cell, samples, title
+from reports._records import cell, outcome, samples, title
 
 EXPERIMENT = "ring"
 OUTPUTS = ("figures/figure_blow_up.png", "figures/figure_blow_up.svg")
@@ -58,7 +58,7 @@ def render(scale: str, experiment: Experiment) -> None:
             stored = samples(here) if here is not None else {}
             if here is None or "samples" not in stored:
                 panel.set_title(name, fontsize=8)
-                _style.absent(panel, experiment, declined=here is not None)
+                _style.absent(panel, experiment, outcome(here) if here is not None else None)
                 continue
             x = stored["samples"][0, 0].astype(np.float64)
             scatter(panel, x, label)

@@ -9,7 +9,8 @@ order and ratio, not of size (see DEVIATIONS).
 import pandas as pd
 
 from hsivi.experiment import Experiment
-from reports._records import claims, core, measurements, summary, title
+from hsivi.tidy import tidy
+from reports._records import claims, core, records, summary, title
 from reports._tables import EMPTY, Cell, Row, Rows, Table, number, source
 
 EXPERIMENT = "toy2d"
@@ -30,11 +31,14 @@ TABLE_BUDGETS = (5, 10, 100, 1000)
 def table(scale: str, experiment: Experiment) -> Table:
     """Return the table: rows (block, data set), columns (T, method)."""
     experiment = core(experiment)
-    numbers = summary(measurements([experiment]))
+    made = records([experiment])
+    numbers = summary(tidy(made))
     numbers = numbers[(numbers.nfe.isin(TABLE_BUDGETS)) & ~numbers.method.isin(["prior", "reference"])]
-    names = {label: title(experiment, label) for label in numbers.method.unique()}
+    failed = {(r.dataset, r.nfe, r.label) for r in made if r.status == "failed" and r.nfe in TABLE_BUDGETS}
+    names = {label: title(experiment, label) for label in (*numbers.method.unique(), *(label for *_, label in failed))}
     rank = {label: ORDER.index(label) if label in ORDER else len(ORDER) for label in names}
-    columns = sorted({(r.nfe, r.method) for r in numbers.itertuples()}, key=lambda c: (c[0], rank[c[1]], c[1]))
+    places = {(r.nfe, r.method) for r in numbers.itertuples()} | {place[1:] for place in failed}
+    columns = sorted(places, key=lambda c: (c[0], rank[c[1]], c[1]))
     rows: Rows = {}
     for metric, heading in BLOCKS.items():
         for dataset in experiment.data.datasets:
@@ -44,7 +48,8 @@ def table(scale: str, experiment: Experiment) -> Table:
             row: Row = {}
             for nfe, label in columns:
                 key = (f"T = {nfe}", names[label])
-                row[key] = number(here.loc[(nfe, label)]) if (nfe, label) in here.index else EMPTY
+                missing = "failed" if (dataset, nfe, label) in failed else EMPTY
+                row[key] = number(here.loc[(nfe, label)]) if (nfe, label) in here.index else missing
             row["target itself"] = Cell(f"{here.floor.iloc[0]:.4f}", (source(here.iloc[0]),))
             rows[heading, dataset] = row
     for dataset in experiment.data.datasets:

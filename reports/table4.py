@@ -38,7 +38,7 @@ def table(scale: str, experiment: Experiment) -> Table:
     measured = tidy(list(found.values()))
     numbers = _numbers(measured)
     counts = sorted({nfe for _, nfe in found if nfe})
-    declined = {place for place, record in found.items() if record.status == "declined"}
+    without = {place: record.status for place, record in found.items() if record.status != "ok"}
     rows: Rows = {}
     for metric, (heading, digits) in (BLOCKS | _bounds(measured)).items():
         if metric != MAIN and metric not in measured.metric.unique():
@@ -47,8 +47,8 @@ def table(scale: str, experiment: Experiment) -> Table:
         for label in labels(experiment):
             row: Row = {}
             for nfe in [*counts, 0]:
-                if (label, nfe) in declined:
-                    row[_column(nfe)] = "declined"
+                if (label, nfe) in without:
+                    row[_column(nfe)] = without[label, nfe]
                 elif (metric, label, nfe) in numbers:
                     row[_column(nfe)] = number(numbers[metric, label, nfe], digits, "se")
             for first in floors:

@@ -38,7 +38,7 @@ def table(scale: str, experiments: Sequence[Experiment]) -> Table:
         size = experiment.data.size if experiment and experiment.data.kind == "images" else PUBLISHED[name]
         entries = COLOURS * size**2
         counted, blank = _parameters(results, name), results.why(name, "hsivi_sm", 5)
-        if counted is None and blank.code in ("declined", "not measured"):
+        if counted is None and blank.code in ("declined", "failed", "not measured"):
             blank = Blank("not run", "the note beside the score model is not there")
         remark = REMARKS[name]
         if counted is None:

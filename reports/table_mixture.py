@@ -46,8 +46,8 @@ def table(scale: str, experiment: Experiment) -> Table:
     for label in labels(experiment):
         for nfe in [nfe for name, nfe in found if name == label]:
             key = (title(experiment, label), f"{nfe}" if nfe else "")
-            if found[label, nfe].status == "declined":
-                rows[key] = dict.fromkeys(COLUMNS, "declined")
+            if found[label, nfe].status != "ok":
+                rows[key] = dict.fromkeys(COLUMNS, found[label, nfe].status)
                 continue
             rows[key] = {COMPLETE: _complete(found[label, nfe])}
             for metric, (heading, digits) in METRICS.items():

@@ -68,9 +68,9 @@ class Checkout:
             stdin=subprocess.DEVNULL,
         )
 
-    def planned(self) -> dict[str, int]:
+    def planned(self, *experiments: str) -> dict[str, int]:
         """Return how many jobs of each rule a run would start."""
-        done = self.snakemake("--dry-run", "--config", "scale=smoke")
+        done = self.snakemake("--dry-run", "--config", "scale=smoke", f"experiments={' '.join(experiments)}")
         assert done.returncode == 0, done.stdout + done.stderr
         text = done.stdout + done.stderr
         table = text.rpartition("Job stats:")[2].partition("total")[0]

@@ -1,6 +1,6 @@
 """Stage ``measure``: turn the samples of one cell into its record.  Needs torch only where the metric does."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,12 @@ def run(experiment: Experiment, cell: Cell) -> None:
     """Write the record of a cell."""
     watch, own, info = Stopwatch(), layout.CellFiles(cell), methods.info(experiment, cell.label)
     made = read_json(layout.note(own.samples))
-    declined = load_metadata(own.samples).get("declined")
+    reasons = load_metadata(own.samples)
+    status: Literal["ok", "declined", "failed"] = (
+        "failed" if "failed" in reasons else "declined" if "declined" in reasons else "ok"
+    )
     stages = [*(["fit"] if info.needs_fit else []), "sample", "measure"]
-    measurements = _measurements(experiment, cell) if declined is None else []
+    measurements = _measurements(experiment, cell) if status == "ok" else []
     record = Record(
         experiment=experiment.name,
         dataset=cell.dataset,
@@ -35,8 +38,8 @@ def run(experiment: Experiment, cell: Cell) -> None:
         time_grid=methods.time_grid_name(experiment, cell.label, cell.nfe),
         levels=tuple(made.get("levels", ())),
         protocol=methods.protocol(experiment, cell.label),
-        status="ok" if declined is None else "declined",
-        reason=declined,
+        status=status,
+        reason=reasons.get(status),
         config=made.get("config", {}),
         measurements=tuple(measurements),
         seconds=_seconds(made, own, info) | {"measure": round(watch.seconds, 3)},
