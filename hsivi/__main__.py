@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hsivi import inspecting, new_baseline, overall
+from hsivi import inspecting, new_baseline, overall, upkeep
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
     inspecting.add_commands(add)
+    upkeep.add_commands(add)
     keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
     keep.add_argument("--manifest", action="store_true", help="only list what is published in manifest.json again")
     draw = add("figures", "render tables, figures and page from published results, without training", _figures)

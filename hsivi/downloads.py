@@ -112,13 +112,20 @@ def _of_metrics(features: InceptionFeatures) -> Iterator[Needed]:
         origin = "torch-fidelity's releases"
         yield Needed(f"inception/{name}", length, state, found or places[0 if state == "by hand" else -1], origin)
     if features.statistics is not None:
-        yield _provided("statistics", features.statistics, features.statistics_origin or "its authors")
+        name, origin = features.statistics, features.statistics_origin or "its authors"
+        # Unlike checkpoints, they may lie at a path relative to where the run starts.
+        yield _given(name, Path(name)) if Path(name).exists() else _provided("", name, origin)
 
 
 def _provided(folder: str, name: str, origin: str) -> Needed:
-    """Return a file that only its user can provide, below HSIVI_DATA_DIR or anywhere."""
+    """Return a file or folder that only its user can provide, below HSIVI_DATA_DIR or anywhere."""
     own = own_folder()
-    path = Path(name) if Path(name).is_absolute() else (own or Path("HSIVI_DATA_DIR")) / folder / name
-    there = path.exists() and (own is not None or path.is_absolute())
-    size = path.stat().st_size if there and path.is_file() else 0
-    return Needed(f"{folder}/{name}", size, "there" if there else "by hand", path, origin)
+    path = (own or Path("HSIVI_DATA_DIR")) / folder / name  # the name alone, where that is absolute
+    label = str(Path(folder) / name)
+    if path.exists() and (own is not None or path.is_absolute()):
+        return _given(label, path)
+    return Needed(label, 0, "by hand", path, origin)
+
+
+def _given(name: str, path: Path) -> Needed:
+    return Needed(name, path.stat().st_size if path.is_file() else 0, "there", path, "its user")

@@ -92,7 +92,15 @@ def of_fit(experiment: Experiment, cell: Cell) -> float:
         updates *= values.get("batch", 1) * TRAINING_PASSES * unit
     elif experiment.data.kind == "posterior":  # 512 wide: matrix products take the time
         updates *= values.get("batch", 1)
-    return float(updates * max(cell.nfe, 1) * len(experiment.training_seeds))
+    return float(updates * _layers(values.get("rollout"), max(cell.nfe, 1)) * len(experiment.training_seeds))
+
+
+def _layers(rollout: str | None, layers: int) -> float:
+    """Return how many layers' updates one update is.
+
+    An independent rollout updates one layer of every chain and simulates half the others on average, forward only.
+    """
+    return 1 + layers / 2 / TRAINING_PASSES if rollout == "independent" else layers
 
 
 def draws(experiment: Experiment, cell: Cell) -> int:
