@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from hsivi import layout
 from hsivi.config import ROOT, read_mapping
 from hsivi.data_config import ImageData, InceptionFeatures
 from hsivi.experiment import Experiment
@@ -65,15 +66,18 @@ def listed() -> dict[str, Mapping[str, Any]]:
 
 
 def needed(experiment: Experiment) -> Iterator[Needed]:
-    """Yield the files that an experiment needs from elsewhere."""
+    """Yield the files that an experiment needs from elsewhere, less those of stages that are finished."""
+    done = {name: layout.DatasetFiles(experiment.scale, experiment.name, name) for name in experiment.data.datasets}
     if isinstance(experiment.data, ImageData):
         if experiment.data.files == "official":
-            for dataset in experiment.data.datasets:
-                yield from _of_dataset(dataset)
+            for dataset, files in done.items():
+                if not files.data.exists():
+                    yield from _of_dataset(dataset)
         features = experiment.data.features
         if isinstance(features, InceptionFeatures):
             yield from _of_metrics(features)
-    if experiment.score_model is not None and (checkpoint := experiment.score_model.checkpoint) is not None:
+    checkpoint = experiment.score_model.checkpoint if experiment.score_model is not None else None
+    if checkpoint is not None and not all(files.score_model.exists() for files in done.values()):
         yield _provided("checkpoints", checkpoint.file, checkpoint.origin)
 
 
@@ -109,8 +113,8 @@ def _of_metrics(features: InceptionFeatures) -> Iterator[Needed]:
         places = [*([own / "inception" / name] if own else []), torch_folder() / name]
         found = next((path for path in places if path.is_file()), None)
         state = "there" if found is not None else _fetched(True)
-        origin = "torch-fidelity's releases"
-        yield Needed(f"inception/{name}", length, state, found or places[0 if state == "by hand" else -1], origin)
+        place = (own or Path("HSIVI_DATA_DIR")) / "inception" / name if state == "by hand" else places[-1]
+        yield Needed(f"inception/{name}", length, state, found or place, "torch-fidelity's releases")
     if features.statistics is not None:
         name, origin = features.statistics, features.statistics_origin or "its authors"
         # Unlike checkpoints, they may lie at a path relative to where the run starts.
