@@ -14,8 +14,8 @@ from hsivi.data_config import ImageData, InceptionFeatures
 from hsivi.experiment import Experiment
 
 SOURCES = ROOT / "hsivi" / "data" / "sources.yaml"
-INCEPTION = ("pt_inception-2015-12-05-6726825d.pth", 95_628_359)
-"""Name and length of the weights of torch-fidelity's Inception network."""
+INCEPTION = ("weights-inception-2015-12-05-6726825d.pth", 95_628_359)
+"""Name and (about) length of the weights of torch-fidelity's Inception network."""
 State = Literal["there", "download", "by hand", "other length"]
 
 
