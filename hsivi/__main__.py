@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hsivi import inspecting, new_baseline, overall, upkeep
+from hsivi import inspecting, new_baseline, overall, remedies, upkeep
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
@@ -47,12 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "hsivi", "baselines", "reports"):
             raise
-        print(f"hsivi {options.command}: {_what_to_install(options.command, package)}", file=sys.stderr)
+        trains = options.command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
+        print(f"hsivi {options.command}: {remedies.missing_package(package, trains)}", file=sys.stderr)
         return 2
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("HSIVI_TRACEBACK"):
             raise
-        print(f"hsivi {options.command}: {_words(error)}", file=sys.stderr)
+        print(f"hsivi {options.command}: {remedies.words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hsivi {options.command}: stopped; the same command goes on where it was", file=sys.stderr)
@@ -62,28 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return status or 0
-
-
-def _what_to_install(command: str, package: str) -> str:
-    """Return in one line which extra of pyproject.toml a command needs."""
-    trains = command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
-    extra = "run" if trains else "figures"
-    return (
-        f"packages: got no {package!r}, expected the extra {extra!r} of this project; run "
-        f"pip install -c constraints.txt -e '.[{extra}]'" + (", or make environment" if trains else "")
-    )
-
-
-def _words(error: Exception) -> str:
-    """Return an error in one line, with a remedy where it is a lack of memory."""
-    said = " ".join(str(error).split())
-    # By name, since torch is not loaded here; on a processor it is a plain RuntimeError.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
-        return (
-            f"memory: got too little ({said[:120] or 'none left'}), expected enough for this step; raise "
-            f"microbatches or lower the batch in the recipe, or use a larger machine; what is finished stays"
-        )
-    return said
 
 
 def _start_processes(arguments: Sequence[str], microbatches: int) -> None:

@@ -44,7 +44,7 @@ def usable_memory() -> float | None:
     for folder in _folders("memory"):
         for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             most = next(iter(_numbers(folder / limit)), math.inf)
-            if most < 2**60:  # version 1 writes a huge number for no limit
+            if math.isfinite(most):
                 found.append(max(most - next(iter(_numbers(folder / used)), 0.0), 0.0))
     return min(found, default=None)
 

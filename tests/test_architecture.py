@@ -27,6 +27,7 @@ TORCH_FREE = {
     "machine",
     "plan",
     "plan_text",
+    "remedies",
     "run_lock",
     "upkeep",
     "work",
