@@ -76,7 +76,7 @@ def _memory(experiments: Sequence[Experiment]) -> Check:
     there, at_once = machine.usable_memory(), max(int(machine.usable_cores() or 1), 1)
     published = any(work.has_published_size(one) for one in experiments)
     a_job = PUBLISHED_MEMORY if published else MEMORY[experiments[0].scale]
-    basis = "a guess" if published else "measured"
+    basis = "a guess" if published else "as measured on 2-D data"
     needs = f"a job takes up to {size(a_job)} ({basis}), {at_once} at once"
     if there is None:
         return Check("memory", "note", f"the system does not say how much is free; {needs}")
