@@ -1,7 +1,7 @@
 """What can go: what no result needs and nothing would have to be computed again for.
 
-Kept are finished outputs of every cell that an experiment names, and checkpoints of trainings that are not finished;
-samples too, since figures look at them and Snakemake would draw them again.  With ``all``, whole scales or experiments
+Kept are finished outputs of every cell that an experiment names, and checkpoints of trainings that are not finished or
+that metrics are made from again; samples too, since figures look at them and Snakemake would draw them again.  With ``all``, whole scales or experiments
 go.  Links are left alone, and not followed.
 """
 
@@ -17,6 +17,8 @@ from hsivi.plan_text import size
 
 HALF_WRITTEN = ".partial"
 """Ending of arrays, checkpoints and downloads that are being written."""
+REFERENCE = "reference"
+"""A finished reference keeps its checkpoint on purpose: a new metric does not cost hours of chains."""
 
 
 class Item(NamedTuple):
@@ -118,7 +120,7 @@ def _scratch(folder: Path, experiments: Sequence[str] | None, everything: bool) 
                 yield Item(path, "a checkpoint that was half written")
             elif output is None:
                 yield Item(path, "a checkpoint of nothing that an experiment names")
-            elif output.exists() and layout.note(output).exists():
+            elif output.stem != REFERENCE and output.exists() and layout.note(output).exists():
                 yield Item(path, "a checkpoint of a training that is finished")
 
 

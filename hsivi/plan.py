@@ -1,5 +1,6 @@
 """What a run will take, before it starts: jobs, hours, disk and downloads, and how far such estimates were off."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -48,7 +49,8 @@ class Accuracy(NamedTuple):
         finished: number of finished jobs.
         took: seconds that they took.
         before: what would have been said before any job of the run was finished.
-        others: what the other finished jobs say of each, or None where there are none.
+        others: factor by which one of them is off on average, either way, when it is estimated from the other finished
+            ones; None where nothing like it is finished.
         basis: what ``before`` rests on.
     """
 
@@ -185,16 +187,22 @@ def _accuracy(done: Sequence[tuple[Job, float]], sources: Sequence[Source]) -> I
                 continue
             before = [cost.estimate(job, sources[1:]) for job, _ in here]
             others = [cost.estimate(job, sources[:1], (job, taken)) for job, taken in here]
-            known = [one.seconds for one in others if one.basis != "guess"]
+            pairs = [(one.seconds, taken) for one, (_, taken) in zip(others, here, strict=True) if one.basis != "guess"]
             yield Accuracy(
                 name,
                 stage,
                 len(here),
                 sum(taken for _, taken in here),
                 sum(one.seconds for one in before),
-                sum(known) if len(known) == len(here) else None,
+                _typical_factor(pairs),
                 Counter(one.basis for one in before).most_common(1)[0][0],
             )
+
+
+def _typical_factor(pairs: Iterable[tuple[float, float]]) -> float | None:
+    """Return the geometric mean of the factors between two durations, the larger over the smaller."""
+    logarithms = [abs(math.log(one / other)) for one, other in pairs if one > 0 and other > 0]
+    return math.exp(sum(logarithms) / len(logarithms)) if logarithms else None
 
 
 def gpu_reasons(experiments: Iterable[Experiment]) -> list[str]:

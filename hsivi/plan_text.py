@@ -88,10 +88,10 @@ def _accuracy(found: Sequence[Accuracy]) -> Iterator[str]:
         return
     yield "estimates of the jobs that are done, and what these took:"
     for one in found:
-        others = "-" if one.others is None else f"{duration(one.others)}{_ratio(one.took, one.others)}"
+        others = "" if one.others is None else f"; each from the others: off by a factor of {one.others:.1f}"
         yield (
             f"  {one.experiment:20s} {one.stage:10s} took {duration(one.took)}; before the run "
-            f"{duration(one.before)}{_ratio(one.took, one.before)} ({one.basis}); from the other jobs {others}"
+            f"{duration(one.before)}{_ratio(one.took, one.before)} ({one.basis}){others}"
         )
 
 

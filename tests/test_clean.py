@@ -102,6 +102,13 @@ def test_a_training_that_can_go_on_keeps_its_checkpoint(place: Path) -> None:
     assert not checkpoint.exists()
 
 
+def test_the_chains_of_a_finished_reference_stay(place: Path) -> None:
+    """Whose output is there on purpose: a new metric is measured on them without running them again."""
+    chains = write(layout.scratch(MOONS.reference))
+    assert run() == 0
+    assert MOONS.reference.exists() and chains.exists()
+
+
 def test_no_record_that_an_experiment_names_goes_at_any_scope(place: Path) -> None:
     full = load_experiment("toy2d", "quick", "full")
     outputs = [layout.CellFiles(cell).record for cell in methods.cells(full)]

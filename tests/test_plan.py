@@ -179,7 +179,7 @@ def test_how_far_estimates_were_off(tmp_path: Path) -> None:
         write_note(one, 8.0, tmp_path / "published" / layout.inside_results(one.output))
     (found,) = plan.make([experiment]).accuracy
     assert (found.stage, found.finished, found.took, found.before) == ("fit", 2, 40.0, 16.0)
-    assert found.others == pytest.approx(40.0), "each from the other: 30 for the first and 10 for the second"
+    assert found.others == pytest.approx(3.0), "each from the other: 30 for 10 and 10 for 30"
     assert found.basis == "published results at scale smoke"
     text = "\n".join(plan_text.lines(plan.make([experiment]), 1))
     assert "took 40 s; before the run 16 s, took 2.50 of it (published results at scale smoke)" in text
