@@ -1,8 +1,8 @@
 """What can go: what no result needs and nothing would have to be computed again for.
 
 Kept are finished outputs of every cell that an experiment names, and checkpoints of trainings that are not finished or
-that metrics are made from again; samples too, since figures look at them and Snakemake would draw them again.  With ``all``, whole scales or experiments
-go.  Links are left alone, and not followed.
+that metrics are made from again; samples too, since figures look at them and Snakemake would draw them again.  With
+``all``, whole scales or experiments go.  Links are left alone, and not followed.
 """
 
 import os
