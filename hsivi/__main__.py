@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hsivi import inspecting, new_baseline, overall, run_lock
+from hsivi import inspecting, new_baseline, overall, remedies, run_lock, upkeep
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
@@ -51,14 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "hsivi", "baselines", "reports"):
             raise
-        print(f"hsivi {options.command}: {_what_to_install(options.command, package)}", file=sys.stderr)
+        trains = options.command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
+        print(f"hsivi {options.command}: {remedies.missing_package(package, trains)}", file=sys.stderr)
         return 2
     except Exception as error:
         # By name, since the library is not loaded here.
         expected = isinstance(error, EXPECTED) or type(error).__name__ == "SafetensorError"
         if os.environ.get("HSIVI_TRACEBACK") or not expected:
             raise
-        print(f"hsivi {options.command}: {_words(error)}", file=sys.stderr)
+        print(f"hsivi {options.command}: {remedies.words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hsivi {options.command}: stopped; the same command goes on where it was", file=sys.stderr)
@@ -68,33 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return status or 0
-
-
-def _what_to_install(command: str, package: str) -> str:
-    """Return in one line which extra of pyproject.toml a command needs."""
-    trains = command in {**DATASET_STAGES, **CELL_STAGES, "check": ""}
-    extra = "run" if trains else "figures"
-    return (
-        f"packages: got no {package!r}, expected the extra {extra!r} of this project; run "
-        f"pip install -c constraints.txt -e '.[{extra}]'" + (", or make environment" if trains else "")
-    )
-
-
-def _words(error: Exception) -> str:
-    """Return an error in one line, with a remedy where it is a lack of memory or of room on the disk."""
-    said = " ".join(str(error).split())
-    if "Read-only file system" in said or "Permission denied" in said:
-        return f"folder: got one that cannot be written to ({said[:160]}), expected one that can; correct that"
-    # torch.save says that its file has another length than what it wrote
-    if "No space left" in said or "inline_container" in said:
-        return f"disk: got no room left ({said[:160]}), expected enough for this step; make room and run again"
-    # By name, since torch is not loaded here; on a processor it is a plain RuntimeError.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in said:
-        return (
-            f"memory: got too little ({said[:120] or 'none left'}), expected enough for this step; raise "
-            f"microbatches or lower the batch in the recipe, or use a larger machine; what is finished stays"
-        )
-    return said
 
 
 def _start_processes(arguments: Sequence[str], microbatches: int) -> None:
@@ -151,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     report = add("report", "render one table, figure or page", _report)
     report.add_argument("name", help="name of a script in reports/, for example table1")
     inspecting.add_commands(add)
+    upkeep.add_commands(add)
     keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
     keep.add_argument("--manifest", action="store_true", help="only list what is published in manifest.json again")
     draw = add("figures", "render tables, figures and page from published results, without training", _figures)

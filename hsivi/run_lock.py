@@ -22,7 +22,7 @@ PATIENCE = 10.0
 SNAKEMAKE = Path(".snakemake", "locks")
 """Where Snakemake keeps its locks, lists of the files that a run reads and writes."""
 
-_held: dict[str, IO[str]] = {}
+_held: dict[Path, IO[str]] = {}
 
 
 def look(scale: str) -> str | None:
@@ -41,13 +41,29 @@ def look(scale: str) -> str | None:
     return f"process {_words(holders(path))} runs scale {scale} here; wait for it before you start another run of it"
 
 
-def take(scale: str) -> None:
+@contextlib.contextmanager
+def held(scale: str) -> Iterator[None]:
+    """Keep runs away for the length of a block; raises as `take`, at once."""
+    path = layout.run_lock(scale).resolve()
+    try:
+        take(scale, patience=0)
+        yield
+    finally:
+        if path in _held:
+            _held.pop(path).close()
+
+
+def take(scale: str, patience: float | None = None) -> None:
     """Hold the run's lock until this process ends.
+
+    Arguments:
+        scale: whose results are written.
+        patience: seconds to wait for others, `PATIENCE` by default.
 
     Raises:
         ConfigError: another run, or a job of a run that was killed, is still at work.
     """
-    path, patient_until = layout.run_lock(scale), time.monotonic() + PATIENCE
+    path, patient_until = layout.run_lock(scale), time.monotonic() + (PATIENCE if patience is None else patience)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not _acquire(scale):
@@ -87,15 +103,16 @@ def holders(path: Path) -> list[int]:
 
 def _acquire(scale: str) -> bool:
     """Return whether this process has the run's lock, after trying to get it."""
-    if scale in _held:
+    path = layout.run_lock(scale)
+    if path.resolve() in _held:
         return True
-    file = layout.run_lock(scale).open("a")
+    file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return False
-    _held[scale] = file
+    _held[path.resolve()] = file
     return True
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from hsivi import layout, overall
 from hsivi.config import load_experiment
+from hsivi.cost import Rates
 from hsivi.record import write_json
 
 EXPERIMENT = load_experiment("toy2d", "smoke")
@@ -30,6 +31,14 @@ def test_before_anything_is_finished_the_guess_is_used(every: list[overall.Job])
     finished, seconds = overall.remaining_seconds(every, cores=2)
     assert finished == 0
     assert seconds == pytest.approx(sum(overall.GUESS[job.stage] for job in every) / 2)
+
+
+def test_published_results_are_better_than_the_guess(every: list[overall.Job]) -> None:
+    finished, seconds = overall.remaining_seconds(
+        every, 1, [lambda: Rates("published", [(job, job.size) for job in every])]
+    )
+    assert finished == 0
+    assert seconds == pytest.approx(sum(job.size for job in every))
 
 
 def test_what_is_left_takes_as_long_as_what_is_done(every: list[overall.Job]) -> None:
