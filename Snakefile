@@ -6,7 +6,7 @@ import sys
 
 from snakemake.utils import min_version
 
-from hsivi import layout, methods, overall, provenance, reporting
+from hsivi import layout, methods, overall, provenance, reporting, resources
 from hsivi.config import ConfigError, default_experiments, load_experiment
 from hsivi.stages import common, settings
 
@@ -42,9 +42,15 @@ except ConfigError as error:
     # One line; a WorkflowError would add where in this file it was raised, which is not where the mistake is.
     sys.exit(f"snakemake: {error}")
 
+# Jobs run elsewhere: this is the process that submits them, which counts jobs and no cores, or such a job's own.
+ON_CLUSTER = workflow.remote_exec or workflow.resource_settings.cores is None
+
 # Lets every job say how far the whole run is.
 # The number of devices is no parameter of a rule: what is learned does not depend on it.
-overall.announce(NAMES, SCOPE, workflow.cores or 1, DEVICES)
+# A job on a cluster has been told by the process that submitted it.
+if not (workflow.remote_exec and overall.announced()):
+    at_once = workflow.nodes if ON_CLUSTER else workflow.cores
+    overall.announce(NAMES, SCOPE, at_once or 1, DEVICES)
 
 LOGS = layout.logs(SCALE)
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")

@@ -10,6 +10,9 @@ rule collect:
         f"{LOGS}/collect.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=report_asks("mem_mb"),
+        runtime=report_asks("runtime"),
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("collect")),
@@ -32,6 +35,9 @@ for script in REPORTS:
             f"{LOGS}/report_{script.name}.log",
         conda:
             "../../environment.yml"
+        resources:
+            mem_mb=report_asks("mem_mb"),
+            runtime=report_asks("runtime"),
         params:
             scale=SCALE,
             code=provenance.code_digest(script.path),
