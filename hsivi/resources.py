@@ -22,11 +22,11 @@ MARGIN = 3.0
 OVERHEAD = 600.0
 """Seconds that every job may take besides: starting Python twice, a cold file system, downloads."""
 
-# Seconds on a core of a small virtual machine that was busy otherwise, the slowest of the jobs in
+# Seconds on a core of a small virtual machine that was busy otherwise, of the slowest long jobs in
 # results/reference/quick and, for the pre-training of toy2d, of a run at scale paper.  The key is the kind of data.
 PRETRAIN = {"toy2d": 0.024, "digits": 0.38, "images": 0.18}
 """An iteration of pre-training."""
-FIT = {"toy2d": 0.02, "mixture": 0.0024, "posterior": 0.035, "digits": 1.0, "images": 0.83}
+FIT = {"toy2d": 0.012, "mixture": 0.0024, "posterior": 0.035, "digits": 1.0, "images": 0.83}
 """An update of one layer and replica, with the critic updates that belong to it."""
 HARDER = {"uivi": 10.0}
 """Baselines whose updates cost more: UIVI's contain Markov chains."""
