@@ -65,6 +65,13 @@ def reference_threads(wildcards):
     return cores_of_a_job() if parallel else 1
 
 
+def inputs_of(script):
+    """Return what a report reads; what belongs to the checkout, such as claims, is in no storage."""
+    own = {ROOT / file for file in script.reads}
+    read = script.inputs(SCALE, EXPERIMENTS, REPORTS)
+    return [local(path) if path in own else path for path in read]
+
+
 def marked(script, path):
     """Mark what Snakemake's own report shows: the page, a table's CSV and a figure's PNG."""
     if path.suffix not in KINDS:

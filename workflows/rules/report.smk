@@ -28,7 +28,7 @@ for script in REPORTS:
         name:
             f"report_{script.name}"
         input:
-            script.inputs(SCALE, EXPERIMENTS, REPORTS),
+            inputs_of(script),
         output:
             [marked(script, path) for path in script.outputs(SCALE)],
         log:
