@@ -24,14 +24,13 @@ COPY . .
 ENV PATH=/hsivi-bench/.venv/bin:$PATH \
     PYTHONPATH=/hsivi-bench \
     PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/out/home \
-    HSIVI_CACHE_DIR=/out/cache \
-    HSIVI_RESULTS=/out/results \
-    HSIVI_REPORTS=/out/reports
+    HOME=/tmp \
+    HSIVI_CACHE_DIR=/out/cache
 # Snakemake remembers beside the Snakefile what has been made how; the link lets it do so in /out.
 RUN ln -s /out/.snakemake .snakemake
 
 USER 1000
 VOLUME /out
-ENTRYPOINT ["/bin/sh", "-c", "mkdir -p /out/home /out/.snakemake && exec \"$@\"", "--"]
+# Pods have commands of their own and leave this out: their results go through Snakemake's storage.
+ENTRYPOINT ["/bin/sh", "-c", "mkdir -p /out/.snakemake && exec env HSIVI_RESULTS=/out/results HSIVI_REPORTS=/out/reports \"$@\"", "--"]
 CMD ["make", "reproduce"]
