@@ -62,15 +62,17 @@ def finished() -> Iterator[tuple[Job, float]]:
 
 
 def seconds(job: Job) -> float | None:
-    """Return how long a published job took, from its record or note."""
+    """Return how long a published job took, from its record or note; of several data sets, the longest."""
     if job.cell is None:
-        folder = layout.DatasetFiles(job.experiment.scale, job.experiment.name, job.experiment.data.datasets[0]).folder
-        note = folder / {"data": "data.json", "reference": "reference.json", "pretrain": "score_model.json"}[job.stage]
-    elif job.stage == "measure":
+        name = {"data": "data.json", "reference": "reference.json", "pretrain": "score_model.json"}[job.stage]
+        scale, experiment = job.experiment.scale, job.experiment.name
+        folders = [layout.DatasetFiles(scale, experiment, dataset).folder for dataset in job.experiment.data.datasets]
+        notes = [folder / name for folder in folders if (folder / name).is_file()]
+        return max((float(read_json(note)["seconds"]) for note in notes), default=None)
+    if job.stage == "measure":
         record = layout.CellFiles(job.cell).record
         return read_record(record).seconds["measure"] if record.is_file() else None
-    else:
-        note = layout.CellFiles(job.cell).folder / {"fit": "fit.json", "sample": "samples.json"}.get(job.stage, "none")
+    note = layout.CellFiles(job.cell).folder / {"fit": "fit.json", "sample": "samples.json"}.get(job.stage, "none")
     return float(read_json(note)["seconds"]) if note.is_file() else None
 
 
