@@ -32,6 +32,7 @@ TORCH_FREE = {
     "layout",
     "methods",
     "reporting",
+    "resources",
     "arrays",
     "rng",
     "reading",
