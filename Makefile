@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 reproduce: environment
 	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
-	@echo "Done. Open $(CURDIR)/reports/$(SCALE)/index.html"
+	@echo "Done. Open $(or $(HSIVI_REPORTS),$(CURDIR)/reports)/$(SCALE)/index.html"
 
 figures: $(LIGHT)/installed
 	@$(LIGHT)/bin/python -m hsivi figures --scale "$(SCALE)" --scope "$(SCOPE)" $(if $(strip $(EXPERIMENTS)),--experiments $(EXPERIMENTS))
@@ -38,6 +38,7 @@ check: environment
 	@mypy
 	@snakefmt --check Snakefile workflows/rules
 	@python -m tests.lint_workflow
+	@hadolint Dockerfile
 
 bench: environment
 	@pytest benchmarks --benchmark-timer=time.process_time --benchmark-columns=median,iqr --benchmark-sort=fullname

@@ -6,8 +6,8 @@ import sys
 
 from snakemake.utils import min_version
 
-from hsivi import layout, methods, overall, provenance, reporting, run_lock
-from hsivi.config import ConfigError, default_experiments, load_experiment
+from hsivi import layout, methods, overall, provenance, reporting, resources, run_lock
+from hsivi.config import ROOT, ConfigError, default_experiments, load_experiment
 from hsivi.stages import common, settings
 
 min_version("9.20")
@@ -63,9 +63,27 @@ onerror:
         )
 
 
+# Jobs run elsewhere: this is the process that submits them, which counts jobs and no cores, or such a job's own.
+ON_CLUSTER = workflow.remote_exec or workflow.resource_settings.cores is None
+
 # Lets every job say how far the whole run is.
 # The number of devices is no parameter of a rule: what is learned does not depend on it.
-overall.announce(NAMES, SCOPE, workflow.cores or 1, DEVICES)
+# A job on a cluster has been told by the process that submitted it.
+if not (workflow.remote_exec and overall.announced()):
+    at_once = workflow.nodes if ON_CLUSTER else workflow.cores
+    overall.announce(NAMES, SCOPE, at_once or 1, DEVICES)
+
+# Where jobs share no files, Snakemake keeps results in a storage, and a job has copies of what its rule names in another
+# folder.  The page shows whatever there is, which no rule names: it is drawn afterwards.
+if storage_name := workflow.storage_settings.default_storage_provider:
+    prefix = workflow.storage_settings.default_storage_prefix.rstrip("/")
+    copies = workflow.storage_settings.local_storage_prefix / storage_name
+    copies /= prefix.partition("://")[2] or prefix.removeprefix("/")
+    shell.prefix(
+        f"set -euo pipefail; export {layout.RESULTS}={copies / layout.results_folder()}"
+        f" {layout.REPORTS}={copies / layout.reports_folder()}; "
+    )
+    REPORTS = [script for script in REPORTS if not script.page]
 
 LOGS = layout.logs(SCALE)
 DATASET = layout.DatasetFiles(SCALE, "{experiment}", "{dataset}")

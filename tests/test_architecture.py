@@ -45,6 +45,7 @@ TORCH_FREE = {
     "layout",
     "methods",
     "reporting",
+    "resources",
     "arrays",
     "rng",
     "reading",

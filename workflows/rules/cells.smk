@@ -13,6 +13,10 @@ rule fit:
     priority: 10
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=asks("fit", "mem_mb"),
+        runtime=asks("fit", "runtime"),
+        gpu=asks("fit", "gpu"),
     params:
         scale=SCALE,
         code=lambda w: provenance.code_digest(
@@ -35,6 +39,10 @@ rule sample:
         f"{LOGS}/sample/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=asks("sample", "mem_mb"),
+        runtime=asks("sample", "runtime"),
+        gpu=asks("sample", "gpu"),
     params:
         scale=SCALE,
         code=lambda w: provenance.code_digest(
@@ -59,6 +67,10 @@ rule measure:
         f"{LOGS}/measure/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=asks("measure", "mem_mb"),
+        runtime=asks("measure", "runtime"),
+        gpu=asks("measure", "gpu"),
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("measure")),

@@ -1,6 +1,29 @@
 # What rules ask about the cell, or the report, that they are about.
 
+# The cores that a job of many threads asks of a cluster; --set-threads changes it for one rule.
+NODE_CORES = 8
 KINDS = {".html": "Page", ".csv": "Tables", ".png": "Figures"}
+
+
+def asks(stage, what):
+    """Return what Snakemake evaluates for a resource of a stage's rule."""
+
+    def resource(wildcards, attempt):
+        experiment = EXPERIMENTS[wildcards.experiment]
+        cell = cell_of(wildcards) if hasattr(wildcards, "nfe") else None
+        need = resources.of_job(stage, experiment, cell, int(DEVICES), attempt)
+        return getattr(need, what)
+
+    return resource
+
+
+def report_asks(what):
+    return lambda wildcards, attempt: getattr(resources.of_report(attempt), what)
+
+
+def cores_of_a_job():
+    """Return the cores that a job of many threads takes: all of this machine, or some of a node."""
+    return NODE_CORES if ON_CLUSTER else workflow.cores or 1
 
 
 def baseline_file(wildcards):
@@ -39,7 +62,14 @@ def starts_from(wildcards):
 def reference_threads(wildcards):
     # Only the chains of a posterior run in parallel; results do not depend on how many threads there are.
     parallel = EXPERIMENTS[wildcards.experiment].data.kind == "posterior"
-    return workflow.cores if parallel else 1
+    return cores_of_a_job() if parallel else 1
+
+
+def inputs_of(script):
+    """Return what a report reads; what belongs to the checkout, such as claims, is in no storage."""
+    own = {ROOT / file for file in script.reads}
+    read = script.inputs(SCALE, EXPERIMENTS, REPORTS)
+    return [local(path) if path in own else path for path in read]
 
 
 def marked(script, path):

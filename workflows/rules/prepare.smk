@@ -9,6 +9,9 @@ rule data:
         f"{LOGS}/data/{{experiment}}/{{dataset}}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=asks("data", "mem_mb"),
+        runtime=asks("data", "runtime"),
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("data")),
@@ -29,6 +32,10 @@ rule pretrain:
     priority: 20
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=asks("pretrain", "mem_mb"),
+        runtime=asks("pretrain", "runtime"),
+        gpu=asks("pretrain", "gpu"),
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("pretrain")),
@@ -49,6 +56,10 @@ rule reference:
     conda:
         "../../environment.yml"
     threads: reference_threads
+    resources:
+        mem_mb=asks("reference", "mem_mb"),
+        runtime=asks("reference", "runtime"),
+        gpu=asks("reference", "gpu"),
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("reference")),

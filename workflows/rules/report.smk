@@ -10,6 +10,9 @@ rule collect:
         f"{LOGS}/collect.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=report_asks("mem_mb"),
+        runtime=report_asks("runtime"),
     params:
         scale=SCALE,
         code=provenance.code_digest(provenance.stage_file("collect")),
@@ -25,13 +28,16 @@ for script in REPORTS:
         name:
             f"report_{script.name}"
         input:
-            script.inputs(SCALE, EXPERIMENTS, REPORTS),
+            inputs_of(script),
         output:
             [marked(script, path) for path in script.outputs(SCALE)],
         log:
             f"{LOGS}/report_{script.name}.log",
         conda:
             "../../environment.yml"
+        resources:
+            mem_mb=report_asks("mem_mb"),
+            runtime=report_asks("runtime"),
         params:
             scale=SCALE,
             code=provenance.code_digest(script.path),

@@ -9,7 +9,13 @@ rule time:
         f"{LOGS}/time/{{experiment}}/{{dataset}}/{{label}}-nfe{{nfe}}.log",
     conda:
         "../../environment.yml"
-    threads: lambda w: workflow.cores or 1
+    threads: lambda w: cores_of_a_job()
+    resources:
+        mem_mb=asks("time", "mem_mb"),
+        runtime=asks("time", "runtime"),
+        gpu=asks("time", "gpu"),
+        # Alone on its node, as on this machine, where it takes all cores.
+        slurm_extra="--exclusive",
     params:
         scale=SCALE,
         code=lambda w: provenance.code_digest(
