@@ -1,4 +1,7 @@
-"""Commands that look at results and change nothing: ``verify``, ``explain`` and ``diff``.  None needs torch."""
+"""Commands about finished results: ``verify``, ``explain`` and ``diff`` look at them, ``merge`` brings them together.
+
+None needs torch.
+"""
 
 import argparse
 import importlib
@@ -31,6 +34,10 @@ def add_commands(add: Add) -> None:
     diff.add_argument("b", type=Path, help="the other")
     diff.add_argument("--csv", type=Path, help="write every comparison to this file")
     diff.add_argument("--fail", action="store_true", help="exit with status 1 if anything differs")
+    merge = add("merge", "take over finished results of other machines, and overwrite nothing", _merge)
+    merge.add_argument("sources", metavar="FROM", nargs="+", type=Path, help="their folders such as results/quick")
+    merge.add_argument("--into", type=Path, help="folder that they go to (default: results/ and the scale's name)")
+    merge.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -56,3 +63,13 @@ def _diff(options: argparse.Namespace) -> int:
         diff.write(table, options.csv)
     print("\n".join(diff.lines(table)))
     return int(options.fail and diff.differs(table))
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from hsivi import layout, merging, taking_over
+
+    merge = merging.plan(options.sources, options.into or layout.results_folder() / options.sources[0].resolve().name)
+    if not options.dry_run:
+        taking_over.take_over(merge)
+    print("\n".join(merging.lines(merge, options.dry_run)))
+    return int(bool(merge.conflicts or merge.refused))
