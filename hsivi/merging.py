@@ -89,14 +89,17 @@ def plan(sources: Sequence[Path], into: Path) -> Merge:
     check_choice("--into: scale", into.name, SCALES)
     for source in sources:
         _check_source(source, into)
-    experiments = [load_experiment(name, into.name) for name in experiment_files()]
-    merge = Merge(into, [one for experiment in experiments for one in products(experiment)])
+    merge = Merge(into, _known(into.name))
     for source in sources:
         for product in merge.known:
             if any(os.path.lexists(source / file) for file in product.files):
                 _examine(merge, product, source)
         merge.unknown += _unknown(source, {file for one in merge.known for file in one.files})
     return merge
+
+
+def _known(scale: str) -> list[Product]:
+    return [one for name in experiment_files() for one in products(load_experiment(name, scale))]
 
 
 def lines(merge: Merge, planned: bool) -> list[str]:
@@ -109,7 +112,7 @@ def lines(merge: Merge, planned: bool) -> list[str]:
     said += [f"unknown: {path} belongs to no experiment and method of this checkout" for path in merge.unknown]
     if merge.conflicts:
         said.append(
-            f"conflicts are left as they are here; 'hsivi diff {merge.into} FROM' compares the numbers, and to take "
+            f"what conflicts is left as it is here; 'hsivi diff {merge.into} FROM' compares the numbers, and to take "
             f"theirs, delete that file here with all that was made from it, and merge again"
         )
     counts = f"{len(merge.copies)} taken over, {merge.identical} identical, {len(merge.conflicts)} conflicts"
@@ -155,8 +158,8 @@ def _examine(merge: Merge, product: Product, source: Path) -> None:
         elif not missing:
             merge.identical += 1
         else:
-            _check_inputs(merge, product, source, content)
             _check_origin(merge, product, source, content)
+            _check_inputs(merge, product, source, content)
             merge.take(product, source, missing)
     except (Refused, ConfigError, OSError) as error:
         merge.refused.append(f"{product.key} of {source}: {' '.join(str(error).split())}")
