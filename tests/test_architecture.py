@@ -23,6 +23,7 @@ TORCH_FREE = {
     "product",
     "result_differences",
     "taking_over",
+    "yaml_text",
     "new_baseline",
     "config",
     "data_config",
