@@ -34,6 +34,8 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
+        if len(message) > 1000:
+            message = f"{message[:500]} ... {message[-450:]}"
         super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 

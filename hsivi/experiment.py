@@ -15,6 +15,8 @@ Task = Literal["diffusion", "inference"]
 """What a method is given: a score model at every time, or a target's density and a bridge."""
 TASKS: tuple[str, ...] = get_args(Task)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9_]+)?$")]
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+"""Names that become folders; without a hyphen, which only rows have."""
 
 
 class Method(Frozen):
@@ -90,7 +92,7 @@ class Experiment(Frozen):
         recipes: named settings for methods; ``overrides`` refines them by data set and NFE.
     """
 
-    name: Name
+    name: FileName
     title: str
     source: str
     by_default: bool = True
@@ -200,7 +202,7 @@ class Override(Frozen):
     """
 
     datasets: tuple[str, ...] | None = None
-    nfe: tuple[int, ...] | None = None
+    nfe: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     values: Mapping[str, Any]
 
     def applies(self, dataset: str, nfe: int) -> bool:
