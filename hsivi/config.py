@@ -34,9 +34,12 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        if len(message) > 1000:
-            message = f"{message[:500]} ... {message[-450:]}"
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(one_line(message if len(message) <= 1000 else f"{message[:500]} ... {message[-450:]}"))
+
+
+def one_line(text: str) -> str:
+    """Return a text with everything spelt out that a terminal does not print."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def experiment_files() -> dict[str, Path]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hsivi import origin
 from hsivi.arrays import load_arrays
-from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment
+from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment, one_line
 from hsivi.origin import UntoldError
 from hsivi.product import Product, products
 from hsivi.provenance import file_digest
@@ -22,7 +22,7 @@ from hsivi.result_differences import words
 from hsivi.timing_record import read_timing
 
 
-class Refused(Exception):
+class Refused(ConfigError):
     """A product that cannot be taken over; the message says what was given, expected, and what to do."""
 
 
@@ -119,7 +119,7 @@ def lines(merge: Merge, planned: bool) -> list[str]:
     said.append(f"{merge.into}: {counts}, {len(merge.refused)} refused, {len(merge.unknown)} unknown")
     if merge.copies and not planned:
         said.append("snakemake makes the tables and the page again")
-    return said
+    return [one_line(text) for text in said]
 
 
 def _check_source(source: Path, into: Path) -> None:
@@ -161,8 +161,8 @@ def _examine(merge: Merge, product: Product, source: Path) -> None:
             _check_origin(merge, product, source, content)
             _check_inputs(merge, product, source, content)
             merge.take(product, source, missing)
-    except (Refused, ConfigError, OSError) as error:
-        merge.refused.append(f"{product.key} of {source}: {' '.join(str(error).split())}")
+    except (ConfigError, OSError) as error:
+        merge.refused.append(f"{product.key} of {source}: {error}")
 
 
 def _check_links(product: Product, folder: Path) -> None:
@@ -196,7 +196,12 @@ def _array_differences(merge: Merge, product: Product, source: Path) -> list[str
     ours, theirs = merge.place(product.output), source / product.output
     if ours is None or product.output.suffix == ".json" or merge.digest(ours) == merge.digest(theirs):
         return []
-    here, there = load_arrays(ours), load_arrays(theirs)
+    try:
+        here, there = load_arrays(ours), load_arrays(theirs)
+    except (AttributeError, KeyError, TypeError) as error:  # types that NumPy has not
+        raise Refused(
+            f"got arrays of a type that cannot be read ({error}), expected those of a stage; remove it"
+        ) from error
     if {n: (a.shape, a.dtype) for n, a in here.items()} != {n: (a.shape, a.dtype) for n, a in there.items()}:
         return ["names, shapes or types of arrays"]
     apart = (abs(here[name].astype(float) - there[name]).max() for name in here if here[name].size)
@@ -229,7 +234,9 @@ def _check_inputs(merge: Merge, product: Product, source: Path, content: dict[st
 
 def _noted(content: dict[str, Any], product: Product, file: Path) -> str | None:
     """Return the digest of an input as a record has it."""
-    found: str | None = content.get("digests", {}).get(str(Path("results") / product.experiment.scale / file))
+    if product.stage != "measure":
+        return None
+    found: str | None = content["digests"].get(str(Path("results") / product.experiment.scale / file))
     return found
 
 
