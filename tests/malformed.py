@@ -201,6 +201,12 @@ OPERATORS: dict[str, Callable[[], Iterator[Case]]] = {
             trees(), ["../x", "/etc/passwd", "a/b", "..", "", "a b", "A", "a-b", "x\n", "a;b", "$(x)"], strict=True
         )
     ),
+    "title that steers": lambda: (
+        (f"{name}: {other!r}", _set(tree, ("title",), other))
+        for (name, tree), other in zip(
+            trees(), ["a\nb", "\x1b[2J", "\u202eneman", "\u200b", "\u2028"] * 2 + ["\r"], strict=True
+        )
+    ),
     "another file's name": lambda: ((name, _set(tree, ("name",), "other")) for name, tree in trees()),
     "path for a data set": lambda: ((name, _set(tree, ("data", "datasets"), ["../x"])) for name, tree in trees()),
     "path for a row": lambda: ((name, _set(tree, ("methods",), {"../ddim": {}})) for name, tree in trees()),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
@@ -29,7 +29,9 @@ from reports._ledger import Ledger
 from tests import malformed
 from tests.test_provenance import some_record
 
-quietly = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # a file is written anew each time
+quietly = settings(
+    phases=(Phase.explicit, Phase.generate), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # a file is written anew each time
 scalars = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=6)
@@ -72,7 +74,7 @@ def damaged(draw: st.DrawFn, tree: Any) -> Any:
 
 @given(
     shipped=st.sampled_from(malformed.trees()),
-    title=words.filter(bool),
+    title=words.filter(str.isprintable),
     seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=4),
     number=st.integers(10, 10**6),
     flow=st.booleans(),
@@ -89,7 +91,7 @@ def test_an_experiment_comes_back(
     experiment = parse_experiment(path, "smoke")
     assert (experiment.title, list(experiment.seeds), experiment.num_samples) == (title, seeds, number)
     again = experiment.model_dump(mode="json", exclude={"scale", "scope"}, exclude_defaults=True)
-    path.write_text(json.dumps(again))
+    path.write_text(yaml.safe_dump(again))  # not JSON, whose 1e-06 is a word in YAML
     assert parse_experiment(path, "smoke") == experiment
     for cell in methods.cells(experiment)[:2]:
         assert digests.of_sample(parse_experiment(path, "smoke"), cell) == digests.of_sample(experiment, cell)
