@@ -13,7 +13,8 @@ TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def csv_cell(text: str) -> str:
-    """Return a cell of a CSV file that spreadsheets take for words or a number, never for a formula."""
+    """Return a cell of a CSV file that stays one, and that spreadsheets take for words or a number, never a formula."""
+    text = " ".join(text.splitlines())  # csv writes a lone carriage return as it is, which ends a row for who reads it
     return f"'{text}" if FORMULA.match(text) else text
 
 

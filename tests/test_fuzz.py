@@ -13,6 +13,7 @@ from hsivi import config, new_baseline
 from hsivi.__main__ import main
 from hsivi.config import ROOT
 from tests import malformed
+from tests.test_workflow import Checkout
 
 
 @pytest.fixture
@@ -172,3 +173,17 @@ def test_a_process_of_its_own_says_the_same(operator: str, tmp_path: Path) -> No
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("hsivi data: ")
     assert not done.stdout and not list((tmp_path / "work").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", [*OUTSIDE, "misspelt key", "laughs"])
+def test_snakemake_says_the_same(operator: str, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    case = list(malformed.OPERATORS[operator]())[-1]
+    experiment = malformed.put(case, tmp_path).stem
+    done = checkout.snakemake("--cores", "1", "--config", "scale=smoke", f"experiments={experiment}")
+    output = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in output
+    (line,) = [line for line in output.splitlines() if line.strip() and not line.startswith("Using workflow")]
+    assert line.startswith("snakemake: ") and "got" in line and "expected" in line
+    assert not (tmp_path / "results").exists() and not (tmp_path / "reports" / "smoke").exists()
