@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-FORMULA = re.compile(r"[\t\r]|\s*[=@]|\s*[+-](?!$|([\d.]+(e[+-]?\d+)?|inf|nan)(\s[^|!=(@]*)?$)")
+FORMULA = re.compile(r"[\t\r]|\s*[=@]|\s*[+-](?!$|([\d.]+(e[+-]?\d+)?|inf|nan)(\s(?!.*\w\()[^|!=@]*)?$)")
 """A cell that a spreadsheet would compute; a number with its sign, and a deviation or words after it, is none."""
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 

@@ -291,7 +291,18 @@ def test_scripts_of_the_page_build_no_html_of_texts() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "-2 +cmd|x!A0", "\t=1", "\r=1", " =1"]
+    "text",
+    [
+        "=1+1",
+        "@SUM(A1)",
+        "+cmd|' /C calc'!A0",
+        "-2+3+cmd|' /C calc'!A0",
+        "-2 +cmd|x!A0",
+        '-1 +LINK("x")',
+        "\t=1",
+        "\r=1",
+        " =1",
+    ],
 )
 def test_a_spreadsheet_finds_no_formula(text: str) -> None:
     table = Table((text,), (("", text),), (((text,), (Shown(text),)),))
@@ -299,7 +310,10 @@ def test_a_spreadsheet_finds_no_formula(text: str) -> None:
         assert row == [f"'{' '.join(text.splitlines())}"] * 2
 
 
-@pytest.mark.parametrize("text", ["-0.0123 ± 0.1", "+3.5", "-.5", "–", "-", "1e-3", "DDIM", "-inf", "a=b", "", "− 3"])
+@pytest.mark.parametrize(
+    "text",
+    ["-0.0123 ± 0.1", "-0.1000 (-1224.7 s.e.)", "+3.5", "-.5", "–", "-", "1e-3", "DDIM", "-inf", "a=b", "", "− 3"],
+)
 def test_numbers_and_words_stay_as_they_are(text: str) -> None:
     assert csv_cell(text) == text
 
