@@ -149,7 +149,7 @@ def _say_how_far_the_run_is(options: argparse.Namespace) -> None:
 
 def _threads(options: argparse.Namespace) -> int:
     threads: str = getattr(options, "threads", "1")
-    if not threads.isdecimal() or int(threads) < 1:
+    if not threads.isdecimal() or not 1 <= int(threads[:9]) < 10**8:
         raise ConfigError(f"--threads: got {threads!r}, expected a whole number of at least 1; correct it")
     return int(threads)
 
@@ -222,7 +222,7 @@ def _cell_stage(options: argparse.Namespace) -> None:
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
     check_choice("method", options.method, rows(experiment))
-    if not options.nfe.isdecimal():
+    if not options.nfe.isdecimal() or len(options.nfe) > 9:
         raise ConfigError(f"--nfe: got {options.nfe!r}, expected a whole number of at least 0; correct it")
     check_budget(experiment, options.method, int(options.nfe))
     cell = Cell(options.scale, options.experiment, options.dataset, options.method, int(options.nfe))

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from hsivi import yaml_text
 from hsivi.experiment import Experiment, Scope
 from hsivi.recipe import Frozen
 from hsivi.score_model_config import one_of
@@ -23,12 +23,23 @@ ROOT = Path(__file__).resolve().parent.parent
 """The checkout: experiments, baselines and reports are found here, results go to the working directory."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls keys that are not declared."""
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""What reads YAML: libyaml where PyYAML has it, which is ten times as fast; every job reads every experiment."""
+LONGEST = 120
+"""How much of a value an error message shows."""
 
 
 class ConfigError(ValueError):
-    """Input of the user's that cannot be used; the message says what was given, expected, and what to do."""
+    """Input of the user's that cannot be used; the message says what was given, expected, and what to do.
+
+    It is one line: whatever a name or a value holds, such as line breaks or what steers a terminal, is spelt out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message if len(message) <= 1000 else f"{message[:500]} ... {message[-450:]}"))
+
+
+def one_line(text: str) -> str:
+    """Return a text with everything spelt out that a terminal does not print."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def experiment_files() -> dict[str, Path]:
@@ -49,16 +60,23 @@ def load_experiment(name: str, scale: str, scope: str = "full") -> Experiment:
     """
     files = experiment_files()
     check_choice("experiment", name, files)
-    return parse_experiment(files[name], scale, scope)
+    experiment = parse_experiment(files[name], scale, scope)
+    if experiment.name != name:
+        raise ConfigError(
+            f"{files[name].name}: name: got {experiment.name!r}, expected {name!r}, as the file is called; change one"
+        )
+    return experiment
 
 
 def parse_experiment(path: Path, scale: str, scope: str = "full") -> Experiment:
     """Read an experiment from a file; errors as `load_experiment`."""
     check_choice("scale", scale, SCALES)
     check_choice("scope", scope, SCOPES)
-    content = read_mapping(path, "an experiment; check the path", "see workflows/experiments")
+    content = at_scale(read_mapping(path, "an experiment; check the path", "see workflows/experiments"), scale)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path.name} at scale {scale}: got {type(content).__name__}, expected a mapping; correct it")
     try:
-        return Experiment.model_validate({**at_scale(content, scale), "scale": scale, "scope": scope})
+        return Experiment.model_validate({**content, "scale": scale, "scope": scope})
     except ValidationError as error:
         raise ConfigError(f"{path.name} at scale {scale}: {_first_error(error)}") from error
 
@@ -75,17 +93,34 @@ def read_mapping(path: Path, expected: str, example: str) -> dict[str, Any]:
         ConfigError: there is no such file, or it holds something else.
     """
     try:
-        content = yaml.load(path.read_text(), Loader=LOADER)
+        content = yaml_text.load(_text(path))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: got no such file, expected {expected}") from error
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path}: got text that is not YAML ({problem}), expected YAML; correct that place"
-        ) from error
+    except yaml_text.UnreadableError as error:
+        raise ConfigError(f"{path}: got {error}, expected YAML; correct that place") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: got {error.strerror}, expected a file that can be read; correct that") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected a mapping; {example}")
     return content
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        yaml_text.UnreadableError: it is no plain file, is too long, or is not UTF-8.
+    """
+    kind = path.stat()
+    if not path.is_file():
+        raise yaml_text.UnreadableError("a folder" if path.is_dir() else "something that is no plain file")
+    if kind.st_size > yaml_text.BYTES:
+        raise yaml_text.UnreadableError(f"{kind.st_size} bytes, more than {yaml_text.BYTES}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise yaml_text.UnreadableError(f"bytes that are not UTF-8, from byte {error.start} on") from error
 
 
 def at_scale(node: Any, scale: str) -> Any:
@@ -102,9 +137,9 @@ def at_scale(node: Any, scale: str) -> Any:
 def check_choice(what: str, given: str, known: Mapping[str, Any] | tuple[str, ...]) -> None:
     """Raise `ConfigError` unless ``given`` is one of ``known``, and suggest the nearest name."""
     if given not in known:
-        near = difflib.get_close_matches(str(given), list(known), 1)
+        near = difflib.get_close_matches(str(given)[:LONGEST], list(known), 1)
         hint = f"did you mean {near[0]!r}?" if near else "choose a listed name"
-        raise ConfigError(f"{what}: got {given!r}, expected {one_of(known)}; {hint}")
+        raise ConfigError(f"{what}: got {_short(given)}, expected {one_of(known)}; {hint}")
 
 
 def validate_config(kind: type[Frozen] | Any, values: Mapping[str, Any], where: str) -> Any:
@@ -113,6 +148,11 @@ def validate_config(kind: type[Frozen] | Any, values: Mapping[str, Any], where: 
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_error(error)}") from error
+
+
+def _short(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= LONGEST else said[:LONGEST] + "..."
 
 
 def _first_error(error: ValidationError) -> str:
@@ -128,4 +168,4 @@ def _first_error(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{where + ': ' if where else ''}{message}; correct the file{more}"
     message = message[0].lower() + message[1:]
-    return f"{where}: got {first['input']!r}, expected: {message}; correct the value{more}"
+    return f"{where}: got {_short(first['input'])}, expected: {message}; correct the value{more}"

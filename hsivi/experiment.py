@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hsivi.data_config import KNOWN_DATASETS, TARGETS, DataConfig
 from hsivi.recipe import Count, Frozen
@@ -15,6 +15,17 @@ Task = Literal["diffusion", "inference"]
 """What a method is given: a score model at every time, or a target's density and a bridge."""
 TASKS: tuple[str, ...] = get_args(Task)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*(-[a-z0-9_]+)?$")]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"got {text[:60]!r}, expected characters that are printed, in one line")
+    return text
+
+
+Title = Annotated[str, AfterValidator(_printable)]
+FileName = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+"""Names that become folders; without a hyphen, which only rows have."""
 
 
 class Method(Frozen):
@@ -37,7 +48,7 @@ class Method(Frozen):
     """
 
     baseline: Name | None = None
-    title: str | None = None
+    title: Title | None = None
     scope: Scope = "core"
     protocol: Literal["common", "as_published"] = "common"
     grid: str | Mapping[Count, str] | None = None
@@ -90,9 +101,9 @@ class Experiment(Frozen):
         recipes: named settings for methods; ``overrides`` refines them by data set and NFE.
     """
 
-    name: Name
-    title: str
-    source: str
+    name: FileName
+    title: Title
+    source: Title
     by_default: bool = True
     scale: Literal["smoke", "quick", "paper"]
     scope: Scope = "full"
@@ -200,7 +211,7 @@ class Override(Frozen):
     """
 
     datasets: tuple[str, ...] | None = None
-    nfe: tuple[int, ...] | None = None
+    nfe: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     values: Mapping[str, Any]
 
     def applies(self, dataset: str, nfe: int) -> bool:

@@ -1,4 +1,7 @@
-"""Commands about results: ``verify``, ``explain`` and ``diff``, which change nothing, and ``retry``; without torch."""
+"""Commands about finished results: look at them (``verify``, ``explain``, ``diff``), bring them together (``merge``).
+
+``retry`` forgets those that failed.  None needs torch.
+"""
 
 import argparse
 import importlib
@@ -34,6 +37,10 @@ def add_commands(add: Add) -> None:
     again = add("retry", "forget cells that failed, so that the next run makes them again", _retry)
     again.add_argument("--scale", required=True, help=", ".join(SCALES))
     again.add_argument("--experiments", nargs="+", default=[], help="names of experiments (default: all)")
+    merge = add("merge", "take over finished results of other machines, and overwrite nothing", _merge)
+    merge.add_argument("sources", metavar="FROM", nargs="+", type=Path, help="their folders such as results/quick")
+    merge.add_argument("--into", type=Path, help="folder that they go to (default: results/ and the scale's name)")
+    merge.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 
 def _retry(options: argparse.Namespace) -> None:
@@ -72,3 +79,13 @@ def _diff(options: argparse.Namespace) -> int:
         diff.write(table, options.csv)
     print("\n".join(diff.lines(table)))
     return int(options.fail and diff.differs(table))
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from hsivi import layout, merging, taking_over
+
+    merge = merging.plan(options.sources, options.into or layout.results_folder() / options.sources[0].resolve().name)
+    if not options.dry_run:
+        taking_over.take_over(merge)
+    print("\n".join(merging.lines(merge, options.dry_run)))
+    return int(bool(merge.conflicts or merge.refused))

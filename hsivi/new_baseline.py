@@ -7,7 +7,7 @@ from pathlib import Path
 from hsivi.config import ROOT, ConfigError, check_choice
 
 TEMPLATES = {"diffusion": "baseline.py.txt", "inference": "baseline_inference.py.txt"}
-NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+NAME = re.compile(r"(?=.{1,60}\Z)[a-z][a-z0-9]*(_[a-z0-9]+)*")
 """What a row, a file and a Python module can be called."""
 
 
@@ -20,8 +20,8 @@ def write(name: str, task: str) -> Path:
     check_choice("--task", task, TEMPLATES)
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"name: got {name!r}, expected lower-case letters, digits and single underscores, a letter first, such as "
-            f"'my_sampler'; choose such a name"
+            f"name: got {name!r}, expected up to 60 lower-case letters, digits and single underscores, a letter first, "
+            f"such as 'my_sampler'; choose such a name"
         )
     path = ROOT / "baselines" / f"{name}.py"
     if path.exists():

@@ -86,6 +86,7 @@ PLUMBING = tuple(
         "provenance",
         "record",
         "reporting",
+        "yaml_text",
     )
 )
 """Files that find, check and store things but compute nothing; what they hand on is in the digest of settings."""

@@ -125,11 +125,16 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or not a JSON object.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: got no such file, expected it to be made before; run snakemake") from error
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: got broken JSON in line {error.lineno}; delete the file and run again") from error
+    except (ValueError, RecursionError) as error:  # bytes that are no text; nested without end
+        problem = "bytes that are not UTF-8" if isinstance(error, UnicodeError) else "JSON that is nested too deeply"
+        raise ConfigError(f"{path}: got {problem}, expected a JSON object; delete the file and run again") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: got {error.strerror}, expected a readable file; correct that") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected an object; delete the file and run again")
     return content

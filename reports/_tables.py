@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from hsivi import layout
 from hsivi.record import write_atomically
 from hsivi.reporting import table_files
+from reports._harmless import csv_cell, markdown_cell
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -163,15 +164,15 @@ def source(row: Mapping[str, Any]) -> Source:
 
 
 def csv_text(table: Table) -> str:
-    """Return a table as CSV."""
+    """Return a table as CSV; a spreadsheet finds no formula in it."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table.grid)
+    csv.writer(text, lineterminator="\n").writerows([csv_cell(cell) for cell in row] for row in table.grid)
     return text.getvalue()
 
 
 def markdown_text(table: Table) -> str:
     """Return a table as Markdown."""
-    lines = ["| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in table.grid]
+    lines = ["| " + " | ".join(map(markdown_cell, row)) + " |" for row in table.grid]
     lines.insert(1, "|" + " --- |" * len(table.header))
     return "\n".join(lines) + "\n"
 

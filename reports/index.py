@@ -12,6 +12,7 @@ from hsivi.reporting import selected
 from reports import _page_claims, _page_run, table1_question, verdicts
 from reports._costs import headline
 from reports._findings import findings
+from reports._harmless import visible
 from reports._page_files import FOLDER, code, libraries
 from reports._page_numbers import Numbers, relative
 from reports._page_parts import VERDICTS, Parts
@@ -53,15 +54,16 @@ def render(scale: str, experiments: Sequence[Experiment]) -> None:
 
 
 def page(**values: Any) -> str:
-    """Return the page; everything that is shown is escaped."""
+    """Return the page; everything that is shown is escaped, and nothing in it turns round what is beside it."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.jinja").render(code=code(), libraries=libraries(), **values)
+    return environment.get_template("page.html.jinja").render(code=code(), libraries=libraries(), **visible(values))
 
 
 def content(scale: str, experiments: Sequence[Experiment]) -> dict[str, Any]:

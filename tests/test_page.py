@@ -23,6 +23,7 @@ from hsivi.config import ROOT
 from hsivi.experiment import Experiment
 from hsivi.reporting import selected
 from reports import index, verdicts
+from reports._harmless import markdown_cell
 from reports._page_colours import DARK_PAPER, contrast, look
 from reports._page_files import FOLDER, SCRIPTS, code, libraries
 from reports._page_parts import build
@@ -152,7 +153,7 @@ def test_cells_are_the_same_in_all_formats(made: Made):
         assert list(csv.reader(io.StringIO(table.text("csv")))) == table.grid
         first, _, *lines = table.text("md").splitlines()
         assert [re.split(r"(?<!\\) \| ", line[2:-2]) for line in (first, *lines)] == [
-            [text.replace("|", r"\|") for text in row] for row in (header, *body)
+            [markdown_cell(text) for text in row] for row in (header, *body)
         ]
         tex = table.text("tex").split("\\midrule\n")[1].split("\\bottomrule")[0].splitlines()
         assert tex == [" & ".join(map(latex, row)) + r" \\" for row in body]

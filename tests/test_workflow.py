@@ -313,6 +313,33 @@ def test_a_lost_record_is_measured_again_and_equal(smoke: Checkout) -> None:
     assert read_record(record).measurements == before.measurements
 
 
+def test_two_halves_of_a_run_merge_and_nothing_is_computed_again(smoke: Checkout, tmp_path: Path) -> None:
+    """Two machines share out the cells; one has lost a data set, and what Snakemake noted there is of another time."""
+    there, place = tmp_path / "there" / "smoke", Path("results", "smoke")
+    shutil.copytree(smoke.folder / place, there)
+    here = Checkout(tmp_path)
+    for name in ("results", ".snakemake"):
+        shutil.copytree(smoke.folder / name, here.folder / name)
+    shutil.rmtree(here.folder / place / "toy2d" / "moons")
+    (here.folder / place / "metrics.csv").unlink()
+    for number, record in enumerate(sorted(path.relative_to(there) for path in there.rglob("record.json"))):
+        if number % 2:
+            shutil.rmtree((here.folder / place / record).parent, ignore_errors=True)
+        elif record.parts[1] != "moons":
+            shutil.rmtree((there / record).parent)
+    # A job of such a cell was killed here.
+    unfinished = base64.b64encode(str(place / "toy2d/moons/ddim/nfe5/samples.safetensors").encode()).decode()
+    (here.folder / ".snakemake" / "incomplete").mkdir(exist_ok=True)
+    (here.folder / ".snakemake" / "incomplete" / unfinished).touch()
+    assert {"sample", "measure"} <= set(here.planned())
+    done = here.hsivi("merge", str(there))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name for name in here.planned() if not name.startswith("report_")} == {"collect", "all"}
+    records = [str(path.relative_to(here.folder)) for path in (here.folder / place).rglob("record.json")]
+    done = here.snakemake("--dry-run", "--config", "scale=smoke", "--", *records)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
 class appended:  # noqa: N801
     """Append text to a file for the length of a block."""
 
