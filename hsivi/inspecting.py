@@ -4,10 +4,12 @@
 """
 
 import argparse
+import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from hsivi import layout, run_lock
 from hsivi.config import SCALES, SCOPES, experiment_files, load_experiment
 
 Add = Callable[[str, str, object], argparse.ArgumentParser]
@@ -43,14 +45,21 @@ def add_commands(add: Add) -> None:
     merge.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
 
+def _nobody_at_work(scale: str) -> contextlib.AbstractContextManager[None]:
+    """Keep runs away from results that are there, or say that one is at work."""
+    there = layout.run_lock(scale).parent.is_dir()
+    return run_lock.held(scale) if there else contextlib.nullcontext()
+
+
 def _retry(options: argparse.Namespace) -> None:
     from hsivi import failure
 
     named = [load_experiment(name, options.scale, "full") for name in options.experiments or experiment_files()]
     cells = list(failure.failed(named))
-    for cell in cells:
-        removed = failure.forget(cell)
-        print(f"{cell.experiment} {cell.dataset} {cell.label} nfe={cell.nfe}: forgot {len(removed)} files")
+    with _nobody_at_work(options.scale):
+        for cell in cells:
+            removed = failure.forget(cell)
+            print(f"{cell.experiment} {cell.dataset} {cell.label} nfe={cell.nfe}: forgot {len(removed)} files")
     names = " ".join(dict.fromkeys(cell.experiment for cell in cells))
     again = f"make reproduce SCALE={options.scale} EXPERIMENTS={names!r} runs them again"
     print(again if cells else f"no cell of scale {options.scale} has failed")
@@ -82,10 +91,11 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from hsivi import layout, merging, taking_over
+    from hsivi import merging, taking_over
 
     merge = merging.plan(options.sources, options.into or layout.results_folder() / options.sources[0].resolve().name)
     if not options.dry_run:
-        taking_over.take_over(merge)
+        with _nobody_at_work(merge.into.name):
+            taking_over.take_over(merge)
     print("\n".join(merging.lines(merge, options.dry_run)))
     return int(bool(merge.conflicts or merge.refused))
