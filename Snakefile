@@ -49,7 +49,8 @@ if workflow.is_main_process and (busy := run_lock.look(SCALE)):
 
 onstart:
     try:
-        if workflow.is_main_process:
+        # Where results are in a storage, nothing is written here.
+        if workflow.is_main_process and not storage_name:
             run_lock.take(SCALE)
     except ConfigError as error:
         sys.exit(f"snakemake: {error}")
