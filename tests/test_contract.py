@@ -423,10 +423,7 @@ def test_a_bad_file_is_explained(
         (["check", "eular"], ["baseline: got 'eular'", "expected one of", "choose a listed name"]),
         (["check", "dimm"], ["baseline: got 'dimm'", "did you mean 'ddim'?"]),
         (["new-baseline", "ddim"], ["got 'ddim'", "expected a new one", "baselines/ddim.py exists"]),
-        *(
-            (["new-baseline", n], [f"got {n!r}", "lower-case letters"])
-            for n in ("Mine", "a-b", "1a", "a__b", "if")
-        ),
+        *((["new-baseline", n], [f"got {n!r}", "lower-case letters"]) for n in ("Mine", "a-b", "1a", "a__b", "if")),
         (["new-baseline", "mine", "--task", "diffuse"], ["--task: got 'diffuse'", "did you mean 'diffusion'?"]),
     ],
 )
