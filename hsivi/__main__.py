@@ -31,6 +31,8 @@ CELL_STAGES = {
 }
 
 
+NETWORK_METRICS = ("digits", "images")
+"""Kinds of data whose metrics are taken on the features of a network."""
 EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
 """What may go wrong without a mistake of ours, such as a full disk; it is said in one line."""
 
@@ -197,9 +199,9 @@ def _dataset_stage(options: argparse.Namespace) -> None:
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
     recipe = experiment.score_model.pretrain if experiment.score_model else None
-    if options.command == "pretrain" and recipe is not None:
-        _start_processes(options.arguments, recipe.microbatches)
     if options.command == "pretrain":
+        if recipe is not None:
+            _start_processes(options.arguments, recipe.microbatches)
         compute_alike()
     with run_lock.working(options.scale):
         importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
@@ -213,7 +215,8 @@ def _reference(options: argparse.Namespace) -> None:
 
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
-    compute_alike()
+    if experiment.data.kind in NETWORK_METRICS:
+        compute_alike()
     with run_lock.working(options.scale):
         run(experiment, options.dataset, workers)
 
@@ -229,7 +232,9 @@ def _cell_stage(options: argparse.Namespace) -> None:
     if options.command == "fit":
         values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
         _start_processes(options.arguments, int(values.get("microbatches", 1)))
-    if options.command != "time":  # what is timed is what a user gets
+    # Metrics of points need no torch, which takes seconds to load; and what is timed is what a user gets.
+    measures_images = options.command == "measure" and experiment.data.kind in NETWORK_METRICS
+    if options.command in ("fit", "sample") or measures_images:
         compute_alike()
     with run_lock.working(options.scale):
         if options.command in ("fit", "sample"):
