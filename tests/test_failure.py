@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from hsivi.arrays import load_arrays, load_metadata, save_arrays
 from hsivi.config import load_experiment
 from hsivi.methods import Cell
 from hsivi.record import read_record
+from hsivi.stages import sample
 from tests.test_workflow import Checkout
 from tests.warm import Warm
 
@@ -83,8 +83,7 @@ def test_samples_that_are_not_finite_are_a_failure(
     cell = Cell("smoke", "toy2d", "moons", "ddim", 5)
     path, drawn = layout.CellFiles(cell).samples, np.ones((1, 1, 3, 2), np.float32)
     drawn[0, 0, 1, 1] = value
-    stage = SimpleNamespace(run=lambda *_: save_arrays(path, {"samples": drawn, "levels": np.arange(3)}))
-    monkeypatch.setattr(failure.importlib, "import_module", lambda name: stage)
+    monkeypatch.setattr(sample, "run", lambda *_: save_arrays(path, {"samples": drawn, "levels": np.arange(3)}))
     failure.run("sample", load_experiment("toy2d", "smoke"), cell)
     if reason is None:
         assert load_metadata(path) == {} and "samples" in load_arrays(path)
@@ -98,7 +97,7 @@ def test_other_errors_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise ValueError("a mistake of ours")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(failure.importlib, "import_module", lambda name: SimpleNamespace(run=broken))
+    monkeypatch.setattr(sample, "run", broken)
     with pytest.raises(ValueError, match="a mistake of ours"):
         failure.run("sample", load_experiment("toy2d", "smoke"), Cell("smoke", "toy2d", "moons", "ddim", 5))
     assert not list(tmp_path.rglob("*.json"))
