@@ -73,8 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or 0
 
 
-def _start_processes(arguments: Sequence[str], microbatches: int) -> None:
-    """Become torchrun with the processes that HSIVI_DEVICES asks for and that can share out a training's micro-batches.
+def _start_processes(arguments: Sequence[str], microbatches: int | None) -> None:
+    """Become torchrun with the processes that HSIVI_DEVICES asks for.
+
+    Arguments:
+        arguments: of the command line.
+        microbatches: of a training, which as many processes as possible share out evenly; None for any number.
 
     Raises:
         ConfigError: HSIVI_DEVICES is no number of processes.
@@ -82,7 +86,7 @@ def _start_processes(arguments: Sequence[str], microbatches: int) -> None:
     devices = os.environ.get(overall.DEVICES, "1")
     if not devices.isdecimal() or devices == "0":
         raise ConfigError(f"{overall.DEVICES}: got {devices!r}, expected a whole number of at least 1; correct it")
-    processes = math.gcd(int(devices), microbatches)
+    processes = int(devices) if microbatches is None else math.gcd(int(devices), microbatches)
     if processes > 1 and "RANK" not in os.environ:
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         os.execv(sys.executable, [sys.executable, *launcher, "-m", "hsivi", *arguments])
@@ -232,6 +236,8 @@ def _cell_stage(options: argparse.Namespace) -> None:
     if options.command == "fit":
         values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
         _start_processes(options.arguments, int(values.get("microbatches", 1)))
+    elif options.command == "sample" and experiment.data.kind == "images":
+        _start_processes(options.arguments, None)
     # Metrics of points need no torch, which takes seconds to load; and what is timed is what a user gets.
     measures_images = options.command == "measure" and experiment.data.kind in NETWORK_METRICS
     if options.command in ("fit", "sample") or measures_images:

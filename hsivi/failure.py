@@ -14,6 +14,7 @@ from hsivi import layout, methods
 from hsivi.arrays import load_metadata, map_arrays, save_arrays
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
+from hsivi.nonfinite import NonFinite
 from hsivi.record import read_record
 from hsivi.stages.common import Stopwatch
 
@@ -24,19 +25,19 @@ def run(stage: str, experiment: Experiment, cell: Cell) -> None:
     Raises:
         ConfigError: as the stage itself.
     """
+    from hsivi import parallel  # with torch, which nothing else here needs
+
     watch, own = Stopwatch(), layout.CellFiles(cell)
     output = own.fit if stage == "fit" else own.samples
     reason = _reason_before(stage, experiment, cell)
     if reason is None:
         try:
             importlib.import_module(f"hsivi.stages.{stage}").run(experiment, cell)
-        except ValueError as error:
-            if type(error).__name__ != "NonFiniteLoss":  # by name: its module needs torch
-                raise
+        except NonFinite as error:
             reason = " ".join(str(error).split())
         else:
-            reason = _not_finite(own.samples) if stage == "sample" else None
-    if reason is None:
+            reason = _not_finite(own.samples) if stage == "sample" and parallel.is_first() else None
+    if reason is None or not parallel.is_first():
         return
     save_arrays(output, {}, {"failed": reason})
     seconds = {"training_seconds": round(watch.seconds, 3)} if stage == "fit" else {}

@@ -9,13 +9,31 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hsivi import parallel
+from hsivi.nonfinite import NonFinite
 
 Decay = Literal["constant", "cosine", "exponential"]
 Parameters = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 
 
-class NonFiniteLoss(ValueError):
+class NonFiniteLoss(NonFinite):
     """Training produced an infinite or undefined loss."""
+
+
+def stop_where_not_finite(problem: str | None) -> None:
+    """End a training in all processes where the loss of one is not finite, so that none waits for the others.
+
+    Arguments:
+        problem: what is wrong with this process's own loss, or None.
+
+    Raises:
+        NonFiniteLoss: with ``problem``, or saying that it was another process's loss.
+    """
+    if parallel.anywhere(problem is not None):
+        raise NonFiniteLoss(
+            problem
+            or "loss: got a non-finite value in another process, whose own line says where, expected finite "
+            "losses; lower the learning rates in the recipe"
+        )
 
 
 class Optimiser:

@@ -1,12 +1,14 @@
-"""Several processes that train one model, one a device: ``torchrun --nproc-per-node N -m hsivi fit ...``.
+"""Several processes that train one model or draw its samples, one a device: ``torchrun ... -m hsivi fit ...``.
 
 The command line starts torchrun itself where the environment has HSIVI_DEVICES=N; ``make reproduce DEVICES=N`` sets it.
 
 A batch is cut into a fixed number of micro-batches, each with its own random numbers, and the processes share them
-out.  What is learned therefore does not depend on the number of processes, up to the order of summation.  Without
+out.  What is learned therefore does not depend on the number of processes, up to the order of summation.  Samples are
+shared out in whole batches, and the noise of each belongs to its number, so they do not depend on it at all.  Without
 torchrun there is one process, and nothing here does anything.
 """
 
+import math
 import os
 from collections.abc import Iterable
 
@@ -20,7 +22,8 @@ def start() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(device_index())
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # What is on the processor (flags, samples) goes by gloo, gradients on GPUs by NCCL.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def stop() -> None:
@@ -48,7 +51,7 @@ def processes() -> int:
 
 def is_first() -> bool:
     """Return whether this process is the one that writes files and progress."""
-    return not dist.is_initialized() or dist.get_rank() == 0
+    return _rank() == 0
 
 
 def own_share(microbatches: int) -> range:
@@ -62,7 +65,41 @@ def own_share(microbatches: int) -> range:
             f"microbatches: got {microbatches} for {processes()} processes, expected a multiple; change the number of "
             f"processes, or microbatches in the recipe"
         )
-    return range(dist.get_rank() if dist.is_initialized() else 0, microbatches, processes())
+    return range(_rank(), microbatches, processes())
+
+
+def own_rows(count: int, batch: int) -> range:
+    """Return the samples, of ``count``, that this process draws: whole batches side by side, in the order of ranks."""
+    return _rows(_rank(), count, batch)
+
+
+def gather_rows(own: Tensor, count: int, batch: int) -> Tensor:
+    """Return the samples of all processes on the first, and on another those that it gave.
+
+    Arguments:
+        own: what this process drew of its `own_rows`, on the processor, one a row.
+        count: samples of all processes.
+        batch: as for `own_rows`.
+    """
+    if not is_first():
+        if len(own):
+            dist.send(own.contiguous(), 0)
+        return own
+    parts = [own]
+    for rank in range(1, processes()):
+        if rows := len(_rows(rank, count, batch)):
+            parts.append(own.new_empty(rows, *own.shape[1:]))
+            dist.recv(parts[-1], rank)
+    return torch.cat(parts)
+
+
+def anywhere(here: bool) -> bool:
+    """Return whether something is so in any process; all have to ask."""
+    if not dist.is_initialized():
+        return here
+    flag = torch.tensor(int(here))
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
 
 
 def average_(tensors: Iterable[Tensor]) -> None:
@@ -71,3 +108,13 @@ def average_(tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
             dist.all_reduce(tensor)
             tensor /= processes()
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _rows(rank: int, count: int, batch: int) -> range:
+    batches = math.ceil(count / batch)
+    begin, end = (min(math.ceil(batches * r / processes()) * batch, count) for r in (rank, rank + 1))
+    return range(begin, end)

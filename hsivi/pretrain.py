@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hsivi import parallel
 from hsivi.data import in_units
-from hsivi.optimise import Average, NonFiniteLoss, Optimiser
+from hsivi.optimise import Average, Optimiser, stop_where_not_finite
 from hsivi.recipe import PretrainRecipe
 from hsivi.rng import generator
 from hsivi.score_model import NetworkScoreModel
@@ -68,17 +68,19 @@ class Pretrainer:
         noise = torch.from_numpy(rng.standard_normal((*rows.shape, *self.data.shape[1:]), "float32"))
         mirrored = torch.from_numpy(rng.random(rows.shape) < 0.5) if recipe.flip else torch.zeros(rows.shape).bool()
         self._optimiser.clear()
-        losses = []
+        losses, problem = [], None
         for part in self._parts:
             own = slice(part * times // recipe.microbatches, (part + 1) * times // recipe.microbatches)
             loss = self._loss(s[own], rows[own], noise[own], mirrored[own])
             if not loss.isfinite():
-                raise NonFiniteLoss(
+                problem = (
                     f"pre-training loss: got {loss.item()} at iteration {self.iteration}, expected a finite number; "
                     f"lower the learning rate in the pretrain section"
                 )
+                break
             (loss / len(self._parts)).backward()
             losses.append(float(loss.detach()))
+        stop_where_not_finite(problem)
         self._optimiser.step()
         self._optimiser.advance()
         self.average.update()

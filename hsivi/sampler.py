@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
+from hsivi import parallel
 from hsivi.checkpoint import Session
 from hsivi.config import ConfigError, check_choice, validate_config
 from hsivi.noise import BLOCK, SampleNoise
@@ -75,7 +76,7 @@ class Samples:
     """Samples of one run.
 
     Attributes:
-        x: shape (n, \\*event).
+        x: shape (n, \\*event); where several processes draw, all of them on the first, and on another its own.
         trajectory: x_T, ..., x_0 of the first samples, shape (T + 1, m, \\*event); empty where not asked for.
         nfe: function evaluations a sample, counted.
     """
@@ -108,7 +109,7 @@ def draw(
     device: torch.device | None = None,
     store: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Samples:
-    """Draw samples; neither they nor the count depend on ``batch``.
+    """Draw samples; neither they nor the count depend on ``batch``, or on the number of processes that share them out.
 
     Arguments:
         baseline: the method.
@@ -127,10 +128,11 @@ def draw(
             memory with a single block of samples.
         BudgetExceeded: it asked for more evaluations than its budget.
     """
-    parts, kept, start = [], torch.empty(0), 0
-    batch = batch or batch_size(problem.event_shape)
-    while start < num_samples:
-        stop = min(start + batch, num_samples)
+    batch = shared = batch or batch_size(problem.event_shape)
+    own = parallel.own_rows(num_samples, shared)
+    parts, kept, start = [torch.empty(0)] if not own else [], torch.empty(0), own.start
+    while start < own.stop:
+        stop = min(start + batch, own.stop)
         noise = SampleNoise(seed, start, stop, problem.event_shape, device=device or torch.device("cpu"))
         try:
             x, path = draw_batch(baseline, problem, config, noise, state, trajectory if start == 0 else 0)
@@ -146,7 +148,8 @@ def draw(
             kept = path
         parts.append(store(x).cpu())
         start = stop
-    return Samples(torch.cat(parts), kept.cpu(), problem.counter.count)
+    x = parallel.gather_rows(torch.cat(parts), num_samples, shared)
+    return Samples(x, kept.cpu(), problem.counter.count)
 
 
 SMALLEST_BATCH = 16

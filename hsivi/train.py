@@ -24,7 +24,7 @@ from hsivi.bridge import DiffusionBridge
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import DDIMHierarchy
 from hsivi.objective import ScoreMatching
-from hsivi.optimise import Average, NonFiniteLoss, Optimiser
+from hsivi.optimise import Average, Optimiser, stop_where_not_finite
 from hsivi.recipe import Recipe
 from hsivi.rng import generator
 from hsivi.rollout import Pairs, all_layers, one_layer_a_chain
@@ -196,17 +196,19 @@ class JointTrainer:
     ) -> Tensor:
         """Take one step on the mean loss of this process's micro-batches and return it, shape (R,)."""
         optimiser.clear()
-        values = []
+        values, problem = [], None
         for part, pairs in batches.items():
             loss = loss_of(pairs, part)
             value = loss.flatten(1).mean(1)
             if not value.isfinite().all():
                 layer = pairs.t.expand(loss.shape)[~loss.isfinite()].flatten()[:1].tolist()
-                raise NonFiniteLoss(
+                problem = (
                     f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected "
                     f"finite losses; lower the learning rates or raise the number of critic updates in the recipe"
                 )
+                break
             (value.sum() / len(batches)).backward()
             values.append(value.detach())
+        stop_where_not_finite(problem)
         optimiser.step()
         return torch.stack(values).mean(0)

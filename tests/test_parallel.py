@@ -1,10 +1,11 @@
-"""Several processes that train one model: they learn what one learns, and the first of them writes it down.
+"""Several processes that train one model and draw its samples: they find what one finds, and the first writes it down.
 
 The processes are this file, started by torchrun on the processor: ``python -m tests.test_parallel FOLDER``.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,23 +15,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import hsivi.arrays
 import hsivi.record
 from hsivi import __main__ as command_line
-from hsivi import layout, parallel
+from hsivi import failure, layout, parallel, sampler
 from hsivi.arrays import load_arrays
 from hsivi.checkpoint import Session
 from hsivi.config import ROOT, load_experiment
 from hsivi.experiment import Experiment
+from hsivi.methods import Cell
+from hsivi.optimise import NonFiniteLoss
 from hsivi.record import read_json
-from hsivi.stages import data, pretrain
+from hsivi.stages import data, fit, pretrain
 from tests.test_train import mlps
 
-FIT = ["fit", "--scale", "smoke", "--experiment", "toy2d", "--dataset", "moons", "--method", "hsivi_sm", "--nfe", "5"]
+CELL = Cell("smoke", "toy2d", "moons", "hsivi_sm", 5)
+PLACE = ["--scale", "smoke", "--experiment", "toy2d", "--dataset", "moons", "--method", "hsivi_sm", "--nfe", "5"]
+FIT, SAMPLE = ["fit", *PLACE], ["sample", *PLACE]
 PRETRAINED = layout.DatasetFiles("smoke", "toy2d", "moons").score_model
-FITTED = PRETRAINED.parent / "hsivi_sm" / "nfe5" / "fit.safetensors"
+FITTED, DRAWN = layout.CellFiles(CELL).fit, layout.CellFiles(CELL).samples
 HALF, WHOLE = 3, 6
 
 
@@ -85,8 +92,9 @@ def work(folder: Path) -> None:
     for rollout in ("shared", "independent"):
         learned[rollout] = continued(folder, rollout, "by-one", WHOLE)
         continued(folder, rollout, "by-two", HALF)
-    torch.set_default_dtype(torch.float32)
     first, rank = parallel.is_first(), int(os.environ["RANK"])
+    facts["not finite"] = not_finite(rank)
+    torch.set_default_dtype(torch.float32)
     if first:
         torch.save(learned, folder / "learned.pt")
         written.remove("save")
@@ -97,8 +105,35 @@ def work(folder: Path) -> None:
     refused = command_line.main(FIT)  # the experiment's own recipe has one micro-batch
     facts["refused"] = [refused, FITTED.exists()]
     command_line.load_experiment = lambda *_: experiment
-    facts |= {"written": written, "status": command_line.main(FIT), "first": first}
+    leave, parallel.stop = parallel.stop, parallel.meet  # several commands in one life: they meet, and stay together
+    sampler.batch_size = lambda _: 256  # so that there are several batches to share out
+    facts |= {"status": command_line.main(FIT), "sampling": command_line.main(SAMPLE), "first": first}
+    facts["written"] = list(written)
+    written.clear()
+    diverge(experiment)
+    facts["written of a failure"] = written
+    leave()
     (folder / f"process{rank}.json").write_text(json.dumps(facts))
+
+
+def not_finite(rank: int) -> str:
+    """Return what a training says whose second process alone has a loss that is not finite."""
+    trainer = mlps((3, 8), microbatches=4, critic_batch=8)
+    if rank:
+        trainer._critic_loss = lambda pairs, _: torch.full(pairs.x.shape[:3], torch.nan)
+    with pytest.raises(NonFiniteLoss) as error:
+        trainer.step()
+    return str(error.value)
+
+
+def diverge(experiment: Experiment) -> None:
+    """Let the training of another cell fail in both processes."""
+
+    def diverges(*_: object) -> None:
+        raise NonFiniteLoss("loss: got nan, expected a number; change the recipe")
+
+    fit.run = diverges
+    failure.run("fit", experiment, Cell("smoke", "toy2d", "moons", "hsivi_sm", 10))
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +197,34 @@ def test_stages_on_two_processes_learn_what_they_learn_on_one(two, tmp_path, mon
 
 
 @pytest.mark.slow
+def test_two_processes_draw_the_samples_of_one_to_the_bit(two, tmp_path, monkeypatch):
+    for path in (layout.DatasetFiles("smoke", "toy2d", "moons").data, PRETRAINED, FITTED):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(two / path, tmp_path / path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command_line, "load_experiment", lambda *_: tiny())
+    monkeypatch.setattr(sampler, "batch_size", lambda _: 256)
+    assert command_line.main(SAMPLE) == 0
+    assert load_arrays(DRAWN)["samples"].shape[2] > 2 * 256, "two processes with a batch each at least"
+    assert DRAWN.read_bytes() == (two / DRAWN).read_bytes()
+    assert [read_json(layout.note(folder / DRAWN))["processes"] for folder in (Path(), two)] == [1, 2]
+
+
+@pytest.mark.slow
+def test_all_processes_stop_where_the_loss_of_one_is_not_finite(two):
+    said = [json.loads((two / f"process{rank}.json").read_text())["not finite"] for rank in (0, 1)]
+    assert said[0].startswith("loss: got a non-finite value in another process")
+    assert said[1].startswith("critic loss: got a non-finite value at iteration 0")
+
+
+@pytest.mark.slow
 def test_the_first_of_two_processes_alone_writes(two):
     first, second = (json.loads((two / f"process{rank}.json").read_text()) for rank in (0, 1))
     assert (first["processes"], first["share"], second["share"]) == (2, [0, 2], [1, 3])
     assert (first["first"], second["first"], first["status"], second["status"]) == (True, False, 0, 0)
+    assert (first["sampling"], second["sampling"]) == (0, 0)
     assert {"save", "save_file", "write_json"} == set(first["written"]) and second["written"] == []
+    assert {"save_file", "write_json"} == set(first["written of a failure"]) and second["written of a failure"] == []
     said = (two / "said.txt").read_text()
     lines = [line for line in said.splitlines() if line.startswith(("fit moons", "pretrain moons", "test by"))]
     assert len(lines) == len(set(lines)) == 8, "two stages, and two trainings in two ways, one of which continues"
@@ -201,6 +259,20 @@ def test_shares_are_a_partition(monkeypatch):
     assert sorted(shares) == list(range(6))
 
 
+@given(st.integers(1, 9), st.integers(0, 3_000), st.integers(1, 700))
+def test_samples_are_shared_out_in_whole_batches(processes, count, batch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "processes", lambda: processes)
+        shares = []
+        for rank in range(processes):
+            patch.setattr(parallel, "_rank", lambda rank=rank: rank)
+            shares.append(parallel.own_rows(count, batch))
+    assert [row for share in shares for row in share] == [*range(count)], "in the order of ranks"
+    assert all(share.start % batch == 0 for share in shares if share)
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) < 2 * batch and (sizes[0] > 0 or count == 0)
+
+
 def test_without_torchrun_there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     parallel.start()
@@ -209,7 +281,8 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
     parallel.average_([value])
     parallel.meet()
     parallel.stop()
-    assert torch.equal(value, torch.ones(2))
+    assert torch.equal(value, torch.ones(2)) and torch.equal(parallel.gather_rows(value, 2, 1), value)
+    assert parallel.own_rows(7, 3) == range(7) and parallel.anywhere(True) and not parallel.anywhere(False)
 
 
 @pytest.mark.usefixtures("float64")

@@ -26,6 +26,7 @@ from hsivi.nn.score_mlp import ScoreMLP
 from hsivi.nn.stacked import ReplicaStack
 from hsivi.nn.unet import StackedUNet
 from hsivi.noise import SampleNoise
+from hsivi.nonfinite import NonFinite
 from hsivi.optimise import Optimiser
 from hsivi.pixels import quantise
 from hsivi.pretrain import Pretrainer
@@ -774,11 +775,13 @@ def test_images_are_stored_as_whole_numbers_batch_by_batch(most):
 
 def test_pixels_that_are_not_finite_are_refused(monkeypatch):
     """Images alone: a whole number cannot say that it is none, while the other metrics are given what was drawn."""
-    opened = SimpleNamespace(title="mnist ddim nfe=5")
-    images = torch.zeros(3, 1, 2, 2)
-    assert torch.equal(sample._pixels(opened, "round", images), quantise(images))
     for value in (math.nan, math.inf, -math.inf):
+        store, images = sample.Pixels("round"), torch.zeros(3, 1, 2, 2)
+        assert torch.equal(store(images), quantise(images))
+        store.refuse_non_finite("mnist ddim nfe=5")
         images[1, 0, 1, 0] = value
-        with pytest.raises(ValueError, match="samples of mnist ddim nfe=5: got non-finite pixels, expected") as error:
-            sample._pixels(opened, "round", images)
+        store(images)
+        store(torch.zeros(3, 1, 2, 2))  # a later batch does not make up for it
+        with pytest.raises(NonFinite, match="samples of mnist ddim nfe=5: got non-finite pixels, expected") as error:
+            store.refuse_non_finite("mnist ddim nfe=5")
         assert "\n" not in str(error.value)

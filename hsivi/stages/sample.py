@@ -1,9 +1,12 @@
-"""Stage ``sample``: draw the samples of one cell for every seed, and count function evaluations."""
+"""Stage ``sample``: draw the samples of one cell for every seed, and count function evaluations.
+
+Several processes share the samples out; the first of them draws what figures and bounds need, and writes.
+"""
 
 import math
 import time
 from collections import defaultdict
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsivi import methods
+from hsivi import methods, parallel
 from hsivi.arrays import save_arrays
 from hsivi.checkpoint import Progress
 from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.noise import FanNoise, SampleNoise
+from hsivi.nonfinite import NonFinite
 from hsivi.pixels import Rounding, quantise
 from hsivi.problem import Problem, compute_device, device_name
 from hsivi.sampler import State, draw, skip_reason
@@ -45,10 +49,13 @@ def run(experiment: Experiment, cell: Cell) -> None:
     watch, opened = Stopwatch(), open_cell(experiment, cell)
     reason = skip_reason(opened.baseline, opened.problem, opened.config)
     if reason is not None:
-        save_arrays(opened.files.samples, {}, {"declined": reason})
-        watch.note(opened.files.samples, cell.command("sample"), declined=reason)
+        if parallel.is_first():
+            save_arrays(opened.files.samples, {}, {"declined": reason})
+            watch.note(opened.files.samples, cell.command("sample"), declined=reason)
         return
     arrays, facts = _draw(experiment, opened)
+    if not parallel.is_first():
+        return
     save_arrays(opened.files.samples, arrays)
     watch.note(
         opened.files.samples,
@@ -59,16 +66,23 @@ def run(experiment: Experiment, cell: Cell) -> None:
         device=device_name(),
         dtype="float32",
         threads=torch.get_num_threads(),
+        processes=parallel.processes(),
         **facts,
     )
 
 
 def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Return the arrays to store, and the evaluations a sample and the seconds that drawing took."""
+    """Return the arrays to store, and the evaluations a sample and the seconds that drawing took.
+
+    Both are empty in a process that is not the first.
+
+    Raises:
+        NonFinite: a pixel is not finite.
+    """
     states, nfe, seconds = _states(experiment, opened), 0, 0.0
     data = experiment.data
     kind: Kind = "moments" if data.kind == "posterior" else "all"
-    store = partial(_pixels, opened, data.quantise) if data.kind == "images" else torch.Tensor.float
+    store = Pixels(data.quantise) if data.kind == "images" else torch.Tensor.float
     arrays: dict[str, NDArray[Any]] = {}
     parts: dict[str, list[NDArray[Any]]] = defaultdict(list)
     sets = methods.sample_sets(experiment, opened.cell.label, opened.cell.nfe)
@@ -90,7 +104,11 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
             device=device,
             store=store,
         )
+        if isinstance(store, Pixels):
+            store.refuse_non_finite(opened.title)
         seconds += time.perf_counter() - begin
+        if not parallel.is_first():
+            continue
         nfe = max(nfe, run_.nfe)
         drawn = run_.x.numpy().reshape(1, sets, experiment.num_samples, *run_.x.shape[1:])
         summary = summarise(kind, drawn) | _elbo(opened, seed, state)
@@ -99,6 +117,8 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
         if kept:
             arrays["trajectory"] = run_.trajectory.numpy()
         progress.update(done + 1, len(experiment.seeds))
+    if not parallel.is_first():
+        return {}, {}
     arrays |= {name: np.concatenate(of_seeds) for name, of_seeds in parts.items()}
     if data.kind == "images":
         arrays |= _fan(opened, experiment.seeds[0], states[0])
@@ -107,18 +127,34 @@ def _draw(experiment: Experiment, opened: OpenCell) -> tuple[dict[str, NDArray[A
     return arrays, {"nfe": nfe, "sampling_seconds": round(seconds, 3)}
 
 
-def _pixels(opened: OpenCell, rounding: Rounding, images: Tensor) -> Tensor:
-    """Return a batch of images as an image file would hold it; one that is not finite would become anything.
+@dataclass
+class Pixels:
+    """Keeps batches of images as image files would hold them, and whether all were finite: a whole number cannot say.
 
-    Raises:
-        ValueError: a pixel is not finite.
+    Attributes:
+        rounding: see `hsivi.pixels.quantise`.
+        finite: whether all pixels have been so far.
     """
-    if not images.isfinite().all():
-        raise ValueError(
-            f"samples of {opened.title}: got non-finite pixels, expected finite images; change the row's settings, its "
-            f"time grid or its training"
-        )
-    return quantise(images, rounding)
+
+    rounding: Rounding
+    finite: bool = True
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return a batch as whole numbers."""
+        self.finite = self.finite and bool(images.isfinite().all())
+        return quantise(images, self.rounding)
+
+    def refuse_non_finite(self, title: str) -> None:
+        """End the sampling of a cell in all processes where a pixel of one was not finite.
+
+        Raises:
+            NonFinite: one was not.
+        """
+        if parallel.anywhere(not self.finite):
+            raise NonFinite(
+                f"samples of {title}: got non-finite pixels, expected finite images; change the row's settings, its "
+                f"time grid or its training"
+            )
 
 
 def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
