@@ -6,15 +6,13 @@ HSIVI_TRACEBACK=1 in the environment a failed run shows where.
 
 import argparse
 import contextlib
-import ctypes
 import importlib
-import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from hsivi import inspecting, new_baseline, overall, remedies, run_lock, upkeep
+from hsivi import inspecting, new_baseline, overall, process, remedies, run_lock, upkeep
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
 
@@ -40,11 +38,11 @@ EXPECTED = (ValueError, RuntimeError, OSError, MemoryError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see the module docstring for the exit status."""
     options = _parser().parse_args(arguments)
-    _keep_freed_memory()
+    process.keep_freed_memory()
     try:
-        _limit_threads(_threads(options))
+        process.limit_threads(_threads(options))
         options.arguments = list(sys.argv[1:] if arguments is None else arguments)
-        with _processes():
+        with process.joined():
             status: int | None = options.run(options)
     except ConfigError as error:
         print(f"hsivi {options.command}: {error}", file=sys.stderr)
@@ -71,38 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ConfigError, OSError):  # the job is done, whatever becomes of the line about the run
         _say_how_far_the_run_is(options)
     return status or 0
-
-
-def _start_processes(arguments: Sequence[str], microbatches: int | None) -> None:
-    """Become torchrun with the processes that HSIVI_DEVICES asks for.
-
-    Arguments:
-        arguments: of the command line.
-        microbatches: of a training, which as many processes as possible share out evenly; None for any number.
-
-    Raises:
-        ConfigError: HSIVI_DEVICES is no number of processes.
-    """
-    devices = os.environ.get(overall.DEVICES, "1")
-    if not devices.isdecimal() or devices == "0":
-        raise ConfigError(f"{overall.DEVICES}: got {devices!r}, expected a whole number of at least 1; correct it")
-    processes = int(devices) if microbatches is None else math.gcd(int(devices), microbatches)
-    if processes > 1 and "RANK" not in os.environ:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        os.execv(sys.executable, [sys.executable, *launcher, "-m", "hsivi", *arguments])
-
-
-@contextlib.contextmanager
-def _processes() -> Iterator[None]:
-    """Be one of the processes that torchrun started, if it did; otherwise nothing, and no torch is loaded."""
-    if "RANK" not in os.environ:
-        yield
-        return
-    from hsivi import parallel
-
-    parallel.start()
-    yield
-    parallel.stop()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -160,38 +126,6 @@ def _threads(options: argparse.Namespace) -> int:
     return int(threads)
 
 
-def _limit_threads(threads: int) -> None:
-    """Fix the number of threads before any numerical library starts its own: results may depend on it."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-
-
-def compute_alike() -> None:
-    """Make two runs on one GPU agree bit for bit, where PyTorch can; on the processor they do anyway.
-
-    Some sums on a GPU are by default taken in the order in which threads arrive.  Whatever has no other way warns.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    import torch
-
-    if torch.cuda.is_available():
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory for the next tensor instead of handing it back to the system.
-
-    Activations of about a megabyte otherwise cost a page fault for every 4 KiB each time they are allocated: a third
-    of the time of sampling with a small network.  Where the C library has no ``mallopt`` nothing happens.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for parameter in (trim_threshold, mmap_threshold):
-            mallopt(parameter, 2**30)
-
-
 def _add_place(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", default="1", help="threads of this process (default 1)")
     command.add_argument("--scale", required=True, help=", ".join(SCALES))
@@ -205,8 +139,8 @@ def _dataset_stage(options: argparse.Namespace) -> None:
     recipe = experiment.score_model.pretrain if experiment.score_model else None
     if options.command == "pretrain":
         if recipe is not None:
-            _start_processes(options.arguments, recipe.microbatches)
-        compute_alike()
+            process.start_processes(options.arguments, recipe.microbatches)
+        process.compute_alike()
     with run_lock.working(options.scale):
         importlib.import_module(f"hsivi.stages.{options.command}").run(experiment, options.dataset)
 
@@ -214,13 +148,13 @@ def _dataset_stage(options: argparse.Namespace) -> None:
 def _reference(options: argparse.Namespace) -> None:
     # Here threads are workers with blocks of their own, and numerical libraries keep to one: the result is the same.
     workers = _threads(options)
-    _limit_threads(1)
+    process.limit_threads(1)
     from hsivi.stages.reference import run
 
     experiment = load_experiment(options.experiment, options.scale)
     check_choice("data set", options.dataset, experiment.data.datasets)
     if experiment.data.kind in NETWORK_METRICS:
-        compute_alike()
+        process.compute_alike()
     with run_lock.working(options.scale):
         run(experiment, options.dataset, workers)
 
@@ -235,13 +169,13 @@ def _cell_stage(options: argparse.Namespace) -> None:
     cell = Cell(options.scale, options.experiment, options.dataset, options.method, int(options.nfe))
     if options.command == "fit":
         values = experiment.recipe_values(cell.label, cell.dataset, cell.nfe)
-        _start_processes(options.arguments, int(values.get("microbatches", 1)))
+        process.start_processes(options.arguments, int(values.get("microbatches", 1)))
     elif options.command == "sample" and experiment.data.kind == "images":
-        _start_processes(options.arguments, None)
+        process.start_processes(options.arguments, None)
     # Metrics of points need no torch, which takes seconds to load; and what is timed is what a user gets.
     measures_images = options.command == "measure" and experiment.data.kind in NETWORK_METRICS
     if options.command in ("fit", "sample") or measures_images:
-        compute_alike()
+        process.compute_alike()
     with run_lock.working(options.scale):
         if options.command in ("fit", "sample"):
             importlib.import_module("hsivi.failure").run(options.command, experiment, cell)

@@ -1,7 +1,8 @@
 """Arrays on disk: safetensors files, written atomically, read without executing anything.  No torch here."""
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,31 @@ from safetensors.numpy import load_file, save_file
 from hsivi.config import ConfigError
 
 
+@contextlib.contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    """Give the name of a file to write, which becomes ``path`` if the block ends well and goes away otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".partial")
+    try:
+        yield unfinished
+    except BaseException:  # a full disk, Ctrl-C
+        unfinished.unlink(missing_ok=True)
+        raise
+    unfinished.replace(path)
+
+
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any] | None = None) -> None:
     """Write arrays, and metadata that JSON can hold, atomically as one safetensors file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # keeps single numbers
-    save_file(contiguous, partial, metadata={"json": json.dumps(metadata or {})})
-    partial.replace(path)
+    with whole_or_not_at_all(path) as unfinished:
+        save_file(contiguous, unfinished, metadata={"json": json.dumps(metadata or {})})
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of a file without reading them: what is used is read from disk when it is used.
 
     Raises:
-        ConfigError: the file is missing or damaged.
+        ConfigError: the file is missing or damaged, or holds numbers that NumPy does not know, such as bfloat16.
     """
 
     def read() -> dict[str, NDArray[Any]]:
@@ -42,7 +54,8 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-_DTYPES = {"U8": "u1", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_DTYPES = {"BOOL": "?", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_DTYPES |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)}
 
 
 def _mapped(path: Path, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
@@ -54,11 +67,7 @@ def _mapped(path: Path, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read arrays; nothing in the file is executed.
-
-    Raises:
-        ConfigError: the file is missing or damaged.
-    """
+    """Read arrays; nothing in the file is executed.  Errors as `map_arrays`."""
     arrays: dict[str, NDArray[Any]] = _read(path, lambda: load_file(path))
     return arrays
 
@@ -74,14 +83,30 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
         raise ConfigError(
             f"{path}: got a damaged file ({error}), expected safetensors; delete it and run again"
         ) from error
+    except (KeyError, TypeError, AttributeError) as error:  # what safetensors and `_DTYPES` say of other numbers
+        raise ConfigError(
+            f"{path}: got numbers of a kind that NumPy does not know ({error}), expected {', '.join(_DTYPES)}; delete "
+            f"it and run again"
+        ) from error
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
-    """Read the metadata that `save_arrays` was given; errors as `load_arrays`."""
+    """Read the metadata that `save_arrays` was given.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or the metadata are not those that `save_arrays` writes.
+    """
 
     def read() -> dict[str, str]:
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}
 
-    metadata: dict[str, Any] = json.loads(_read(path, read).get("json", "{}"))
+    try:
+        metadata = json.loads(_read(path, read).get("json", "{}"))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise ConfigError(f"{path}: got metadata that are no JSON object, expected one; delete the file and run again")
     return metadata

@@ -8,6 +8,7 @@ import gc
 import pickle
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any, Protocol, TextIO
 import torch
 
 from hsivi import parallel
+from hsivi.arrays import whole_or_not_at_all
 
 
 class Resumable(Protocol):
@@ -131,18 +133,18 @@ class Session:
         if not parallel.is_first():
             return
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.checkpoint.with_suffix(".partial")
         stored = {"identity": self.identity, "seconds": self.seconds, "state": trainer.state_dict()}
-        torch.save(stored, unfinished)
-        unfinished.replace(self.checkpoint)
+        with whole_or_not_at_all(self.checkpoint) as unfinished:
+            torch.save(stored, unfinished)
 
     def _restore(self, trainer: Resumable) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         try:
+            _check_sums(self.checkpoint)  # torch.load would pass over a flipped bit
             stored = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             known = stored["identity"] == self.identity
-        except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile):
             self._say(f"{self.checkpoint} is damaged; starting anew")
             return
         if not known:
@@ -155,3 +157,14 @@ class Session:
     def _say(self, notice: str) -> None:
         if parallel.is_first():
             print(f"{self.label}: {notice}", file=sys.stderr)
+
+
+def _check_sums(path: Path) -> None:
+    """Read a file of ``torch.save`` once against the CRC-32 of each of its parts.
+
+    Raises:
+        BadZipFile: one is not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(damaged)

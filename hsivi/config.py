@@ -6,7 +6,7 @@ Wherever a value differs between scales, the file gives a mapping with exactly t
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -76,9 +76,11 @@ def parse_experiment(path: Path, scale: str, scope: str = "full") -> Experiment:
     if not isinstance(content, dict):
         raise ConfigError(f"{path.name} at scale {scale}: got {type(content).__name__}, expected a mapping; correct it")
     try:
-        return Experiment.model_validate({**content, "scale": scale, "scope": scope})
+        experiment = Experiment.model_validate({**content, "scale": scale, "scope": scope})
     except ValidationError as error:
         raise ConfigError(f"{path.name} at scale {scale}: {_first_error(error)}") from error
+    _refuse_truth_for_numbers(content, experiment, f"{path.name} at scale {scale}")
+    return experiment
 
 
 def read_mapping(path: Path, expected: str, example: str) -> dict[str, Any]:
@@ -145,9 +147,33 @@ def check_choice(what: str, given: str, known: Mapping[str, Any] | tuple[str, ..
 def validate_config(kind: type[Frozen] | Any, values: Mapping[str, Any], where: str) -> Any:
     """Build a pydantic model or dataclass from values, with one-line errors."""
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        made = TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_error(error)}") from error
+    _refuse_truth_for_numbers(values, made, where)
+    return made
+
+
+def _refuse_truth_for_numbers(given: Any, made: Any, where: str) -> None:
+    """Raise `ConfigError` where pydantic has made a number of ``true`` or ``false``.
+
+    Its own strictness would refuse lists for tuples as well, and ``1e-3``, which is a text to YAML.
+    """
+    for place in _changed_truths(given, made):
+        raise ConfigError(f"{where}: {'.'.join(place)}: got true or false, expected a number; correct the value")
+
+
+def _changed_truths(given: Any, made: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(given, bool):
+        if isinstance(made, int | float) and not isinstance(made, bool):
+            yield place
+    elif isinstance(given, Mapping):
+        inside = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
+        for key, value in given.items():
+            yield from _changed_truths(value, inside.get(key), (*place, str(key)))
+    elif isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        for index, (value, own) in enumerate(zip(given, made, strict=False)):
+            yield from _changed_truths(value, own, (*place, str(index)))
 
 
 def _short(value: Any) -> str:

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--device") == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     else:
-        from hsivi.__main__ import compute_alike
+        from hsivi.process import compute_alike
 
         compute_alike()
 

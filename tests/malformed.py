@@ -180,6 +180,7 @@ OPERATORS: dict[str, Callable[[], Iterator[Case]]] = {
     "word for a number": lambda: _numbers_replaced(lambda value: "many"),
     "list for a number": lambda: _numbers_replaced(lambda value: [value]),
     "mapping for a number": lambda: _numbers_replaced(lambda value: {"value": value}),
+    "truth for a number": lambda: _numbers_replaced(lambda value: True),
     "negative": lambda: _numbers_replaced(lambda value: -abs(value) - 1),
     "not a number": lambda: _numbers_replaced(lambda value: float("nan")),
     "infinite": lambda: _numbers_replaced(lambda value: float("inf")),

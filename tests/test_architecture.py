@@ -43,6 +43,8 @@ TORCH_FREE = {
     "experiment",
     "moments",
     "overall",
+    "nonfinite",
+    "process",
     "summary",
     "significance",
     "recipe",

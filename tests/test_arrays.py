@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
+import safetensors.torch
 import torch
 
 from hsivi.arrays import load_arrays, load_metadata, map_arrays, save_arrays
@@ -84,6 +86,48 @@ def test_files_that_cannot_be_read_are_one_line(path, read):
     with pytest.raises(ConfigError, match=r"arrays\.safetensors: got no such file, .*; run snakemake") as error:
         read(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+@pytest.mark.parametrize("read", [load_arrays, map_arrays])
+def test_numbers_that_numpy_does_not_know_are_one_line(path, read, dtype):
+    safetensors.torch.save_file({"x": torch.ones(3).to(dtype)}, path)
+    with pytest.raises(
+        ConfigError, match=r"arrays\.safetensors: got numbers of a kind .*F32.*; delete it and"
+    ) as error:
+        read(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["?", "i1", "<i2", "<i4", "<u2", "<u4", "<u8"])
+def test_numbers_of_other_kinds_come_back(path, kind):
+    value = np.arange(5).astype(kind)
+    save_arrays(path, {"x": value})
+    for found in (load_arrays(path)["x"], map_arrays(path)["x"]):
+        assert found.dtype == value.dtype
+        np.testing.assert_array_equal(found, value)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "[" * 100_000])
+def test_metadata_that_are_no_object_are_one_line(path, text):
+    safetensors.numpy.save_file({"x": np.ones(3)}, path, metadata={"json": text})
+    with pytest.raises(
+        ConfigError, match=r"arrays\.safetensors: got metadata that are no JSON object, expected one; del"
+    ):
+        load_metadata(path)
+
+
+def test_what_is_written_is_there_whole_or_not_at_all(path, monkeypatch):
+    before = path.read_bytes()
+
+    def full(arrays, name, metadata):
+        name.write_bytes(b"half of")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hsivi.arrays.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_arrays(path, STORED)
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_nothing_unfinished_is_left_behind(path):

@@ -66,6 +66,29 @@ def test_a_damaged_checkpoint_is_not_continued(tmp_path: Path, capsys: pytest.Ca
     assert "is damaged; starting anew" in capsys.readouterr().err
 
 
+def test_a_bit_that_flipped_in_a_number_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", "x", kill_at=7)
+    whole = (tmp_path / "cut").read_bytes()
+    weights = next(iter(torch.load(tmp_path / "cut", weights_only=True)["state"]["network"].values()))
+    at = whole.index(weights.contiguous().numpy().tobytes())
+    (tmp_path / "cut").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert torch.load(tmp_path / "cut", weights_only=True)["seconds"] > 0, "PyTorch itself passes over it"
+    assert equal(train(tmp_path / "cut", "x"), train(tmp_path / "other", "x"))
+    assert "is damaged; starting anew" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_half_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object, path: Path) -> None:
+        path.write_bytes(b"half of")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(tmp_path / "cut", "x")
+    assert not list(tmp_path.iterdir())
+
+
 def test_time_before_an_interruption_counts(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(tmp_path / "cut", "x", kill_at=7)

@@ -63,6 +63,8 @@ MISTAKES = {
     "misspelt nested key": (model(pretrain={"lerning_rate": 1}), ["lerning_rate", "not known"]),
     "wrong type": ({"num_samples": "many"}, ["num_samples", "'many'", "integer"]),
     "negative number": ({"seeds": [-1]}, ["seeds.0", "-1", "greater than or equal to 0"]),
+    "truth for a number": ({"seeds": [True]}, ["seeds.0", "true", "a number"]),
+    "truth for a nested number": (model(pretrain={"iterations": True}), ["score_model.pretrain.iterations", "true"]),
     "negative NFE": ({"nfe": [-5]}, ["nfe.0", "-5"]),
     "missing section": (model(schedule=None), ["schedule"]),
     "unknown data set": ({"data": {**GOOD["data"], "datasets": ["moon"]}}, ["moon", "'moons'"]),
@@ -141,6 +143,7 @@ def test_settings_of_cells_are_checked_before_anything_runs() -> None:
         ({"nfe": (7,)}, "no grid for NFE 7"),
         ({"nfe": (0,)}, "hsivi_sm: got a budget of 0, expected at least 1"),
         ({"config": {"iterations": -3}}, "hsivi_sm: iterations: got -3"),
+        ({"config": {"eta": True}}, "hsivi_sm: eta: got true or false, expected a number"),
         ({"title": "DDIM"}, "got the title 'DDIM' for (ddim and hsivi_sm|hsivi_sm and ddim)"),
     ):
         broken = good.methods["hsivi_sm"].model_copy(update=method)

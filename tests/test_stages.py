@@ -1,5 +1,6 @@
 """The stages in-process on a tiny experiment: what they write, bitwise repetition, how a method declines."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from hsivi import layout
 from hsivi.arrays import load_arrays
-from hsivi.config import load_experiment
+from hsivi.config import ConfigError, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.record import read_json, read_record
@@ -93,3 +94,24 @@ def test_a_method_that_declines_is_recorded_with_its_reason(tiny: Experiment, mo
     measure.run(tiny, CELL)
     record = read_record(layout.CellFiles(CELL).record)
     assert (record.status, record.reason, record.measurements) == ("declined", reason, ())
+
+
+@pytest.mark.parametrize("name", ["data", "score_model", "reference", "samples"])
+def test_a_flipped_bit_in_an_earlier_stages_output_is_named_with_its_remedy(
+    tiny: Experiment, folder: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last byte belongs to a number, so that the file can be read as well as before."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    sample.run(tiny, CELL)
+    shared = layout.DatasetFiles("smoke", "toy2d", "moons")
+    path = layout.CellFiles(CELL).samples if name == "samples" else getattr(shared, name)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    load_arrays(path)
+    stage = measure if name in ("reference", "samples") else sample
+    command = read_json(layout.note(path))["command"]
+    with pytest.raises(ConfigError, match=f"{path}: got a file that is not what its stage wrote.*: {command}$"):
+        stage.run(tiny, CELL)
+    path.write_bytes(content)
+    stage.run(tiny, CELL)

@@ -19,7 +19,7 @@ from hsivi.rng import generator
 from hsivi.sampler import Baseline
 from hsivi.score_model import ScoreModel
 from hsivi.stages import settings
-from hsivi.stages.common import files, needed, open_dataset
+from hsivi.stages.common import files, needed, open_dataset, untouched
 from hsivi.stages.opening import open_method, time_levels
 
 
@@ -94,8 +94,8 @@ def _earlier(experiment: Experiment, cell: Cell) -> list[dict[str, Tensor]]:
 
 
 def stored_states(path: Path, seeds: Sequence[int]) -> list[dict[str, Tensor]]:
-    """Return what a method learned, a state a seed."""
-    stored = load_arrays(path)
+    """Return what a method learned, a state a seed; errors as `hsivi.stages.common.untouched`."""
+    stored = load_arrays(untouched(path))
     return [
         {
             name.removeprefix(f"{seed}/"): torch.from_numpy(array).to(compute_device())
@@ -110,7 +110,7 @@ def _teacher(experiment: Experiment, cell: Cell, dataset: Dataset) -> ScoreModel
     if experiment.diffusion.exact:
         return cast(ScoredDataset, dataset).exact_score_model(build_schedule(experiment.diffusion.schedule))
     score_model = build_score_model(experiment.diffusion, dataset.event_shape, experiment.data.seed)
-    stored = load_arrays(files(experiment, cell.dataset).score_model)
+    stored = load_arrays(untouched(files(experiment, cell.dataset).score_model))
     score_model.network.load_state_dict({name: torch.from_numpy(array) for name, array in stored.items()})
     score_model.network.requires_grad_(False).eval()
     return score_model

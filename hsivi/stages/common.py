@@ -9,6 +9,7 @@ from typing import Any
 
 from hsivi import layout, provenance, record
 from hsivi.arrays import load_arrays, map_arrays
+from hsivi.config import ConfigError
 from hsivi.data import Dataset, restore
 from hsivi.experiment import Experiment
 
@@ -55,9 +56,28 @@ def needed(experiment: Experiment, dataset: str) -> list[Path]:
     return [shared.data, shared.score_model] if experiment.pretrains else [shared.data]
 
 
+def untouched(path: Path) -> Path:
+    """Return the path of an earlier stage's output, which is still what that stage wrote.
+
+    Where jobs get copies of their inputs alone (Kubernetes), the note that says so is missing, and nothing is checked.
+
+    Raises:
+        ConfigError: its SHA-256 is another than the note's: a bit has flipped, or somebody edited it.
+    """
+    note = layout.note(path)
+    if note.exists():
+        made = record.read_json(note)
+        if provenance.file_digest(path) != made.get("sha256"):
+            raise ConfigError(
+                f"{path}: got a file that is not what its stage wrote (another SHA-256 than in {note.name}), expected "
+                f"that; make it again: {made.get('command', 'delete it and run snakemake')}"
+            )
+    return path
+
+
 def open_dataset(experiment: Experiment, dataset: str) -> Dataset:
-    """Open a prepared data set."""
-    path = files(experiment, dataset).data
+    """Open a prepared data set; errors as `untouched`."""
+    path = untouched(files(experiment, dataset).data)
     # Images are many; a stage that looks at some reads some.
     return restore(
         experiment.data, dataset, map_arrays(path) if experiment.data.kind == "images" else load_arrays(path)

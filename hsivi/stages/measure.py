@@ -12,7 +12,7 @@ from hsivi.methods import Cell, MethodInfo
 from hsivi.metrics import restore
 from hsivi.record import Measurement, Record, read_json, write_record
 from hsivi.stages import settings
-from hsivi.stages.common import Stopwatch, files, needed, open_dataset
+from hsivi.stages.common import Stopwatch, files, needed, open_dataset, untouched
 from hsivi.summary import ARRAYS
 
 
@@ -54,10 +54,10 @@ def run(experiment: Experiment, cell: Cell) -> None:
 
 
 def _measurements(experiment: Experiment, cell: Cell) -> list[Measurement]:
-    path = files(experiment, cell.dataset).reference
+    path = untouched(files(experiment, cell.dataset).reference)
     target = open_dataset(experiment, cell.dataset)
     reference = restore(experiment.data, target, load_arrays(path), load_metadata(path))
-    path = layout.CellFiles(cell).samples
+    path = untouched(layout.CellFiles(cell).samples)
     stored = map_arrays(path) if experiment.data.kind == "images" else load_arrays(path)
     bounds = {name: stored.pop(name) for name in list(stored) if name.startswith("elbo")}
     found = []
