@@ -46,6 +46,7 @@ TORCH_FREE = {
     "summary",
     "significance",
     "recipe",
+    "rates",
     "record",
     "provenance",
     "layout",
