@@ -132,6 +132,27 @@ def test_only_locks_of_this_scale_are_removed(tmp_path: Path, monkeypatch: pytes
         file.close()
 
 
+def test_only_what_was_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_lock, "_held", {})
+    gone = [
+        "results/smoke/x/.record.json.ab12_xyz",
+        "reports/smoke/.index.html.aaaaaaaa",
+        "results/smoke/.m.csv.12345678",
+    ]
+    kept = [
+        *("results/smoke/x/record.json", "results/smoke/.scratch/.a.json.aaaaaaaa", "results/smoke/x/.gitignore"),
+        *("results/quick/x/.record.json.ab12_xyz", "reports/smoke/a.json.aaaaaaaa", "results/smoke/.a.json.bak"),
+    ]
+    for name in (*gone, *kept):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    run_lock.take("smoke")
+    assert [name for name in (*gone, *kept) if Path(name).exists()] == kept
+    for file in run_lock._held.values():
+        file.close()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 32 megabytes."""
