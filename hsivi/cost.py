@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from hsivi import layout
+from hsivi import layout, work
 from hsivi.config import ROOT, SCALES, experiment_files, load_experiment
 from hsivi.jobs import Job, jobs, noted, took
 
@@ -86,10 +86,11 @@ Source = Callable[[], Rates]
 
 
 def published() -> list[Taken]:
-    """Return the jobs behind all published results."""
+    """Return the jobs behind all published results but those that need a GPU, which say nothing of a processor."""
     found = []
     for scale in SCALES:
-        names = [name for name in experiment_files() if (PUBLISHED / scale / name).is_dir()]
+        there = [name for name in experiment_files() if (PUBLISHED / scale / name).is_dir()]
+        names = [name for name in there if not work.has_published_size(load_experiment(name, scale))]
         found += finished(scale, names, PUBLISHED)
     return found
 

@@ -1,5 +1,7 @@
 """The table of the slowest published rates, and limits that rest on it."""
 
+from pathlib import Path
+
 import pytest
 
 from hsivi import cost, jobs, rates, resources, work
@@ -7,7 +9,7 @@ from hsivi.config import load_experiment
 from hsivi.data import conditioned_diffusion
 from hsivi.methods import Cell
 from hsivi.rates import Slowest
-from tests.test_plan import job
+from tests.test_plan import job, write_note
 
 
 def test_the_table_is_what_the_published_records_say() -> None:
@@ -19,6 +21,15 @@ def test_every_published_stage_of_every_row_is_there() -> None:
     published = {cost.keys(one)[0] for one, _ in cost.published()}
     assert len(published) > 100
     assert all(rates.read().of(key) for key in published)
+
+
+def test_what_ran_on_a_gpu_sets_no_limit_of_a_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNIST's network has its published size at scale paper only; jobs without one, such as data, go with it."""
+    monkeypatch.setattr(cost, "PUBLISHED", tmp_path)
+    for scale in ("quick", "paper"):
+        experiment = load_experiment("mnist", scale)
+        write_note(jobs.of_dataset("data", experiment, "mnist"), 1.0, tmp_path / scale / "mnist/mnist/data.safetensors")
+    assert [one.output.parts[1] for one, _ in cost.published()] == ["quick"]
 
 
 def test_the_slowest_of_the_large_counts() -> None:
