@@ -1,8 +1,9 @@
 """What jobs cost, from what finished ones took.  No torch here.
 
 A job takes its size times what a unit of size took before.  Asked first are the jobs that are most like it (its row,
-then other rows of its method, then its method on other data of the kind, then its experiment), and for each of these
-first the finished jobs of this scale, then published results of this scale, then other scales, one's own first.
+then other rows of its method, then its method on other data of the kind, then its experiment, then all on data of the
+kind), and for each of these first the finished jobs of this scale, then published results of this scale, then other
+scales, one's own first.  Limits for clusters ask the slowest published jobs instead, see `hsivi.rates`.
 """
 
 from collections import defaultdict
@@ -11,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from hsivi import layout
-from hsivi.config import ROOT, SCALES, load_experiment
+from hsivi import layout, work
+from hsivi.config import ROOT, SCALES, experiment_files, load_experiment
 from hsivi.jobs import Job, jobs, noted, took
 
 GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0, "time": 60.0}
@@ -40,11 +41,14 @@ class Estimate(NamedTuple):
 def keys(job: Job) -> tuple[Key, ...]:
     """Return the groups that a job is in, the most alike first."""
     own = (job.stage, job.experiment)
+    if job.chains:
+        return (("row", *own, job.label), ("chains", job.kind))
     return (
         ("row", *own, job.label),
         ("method", *own, job.method),
         ("elsewhere", job.stage, job.kind, job.method),
         ("experiment", *own),
+        ("kind", job.stage, job.kind),
     )
 
 
@@ -81,6 +85,16 @@ class Rates:
 Source = Callable[[], Rates]
 
 
+def published() -> list[Taken]:
+    """Return the jobs behind all published results but those that need a GPU, which say nothing of a processor."""
+    found = []
+    for scale in SCALES:
+        there = [name for name in experiment_files() if (PUBLISHED / scale / name).is_dir()]
+        names = [name for name in there if not work.has_published_size(load_experiment(name, scale))]
+        found += finished(scale, names, PUBLISHED)
+    return found
+
+
 def own(every: Sequence[Job], seconds: Sequence[float | None]) -> Rates:
     """Return the rates of the finished jobs of a run."""
     return Rates("finished jobs", [(job, s) for job, s in zip(every, seconds, strict=True) if s is not None])
@@ -97,10 +111,10 @@ def before(scale: str, experiments: Iterable[str]) -> list[Source]:
 
 
 def _source(name: str, scale: str, names: Sequence[str], folder: Path | None) -> Source:
-    return cache(lambda: Rates(name, _finished(scale, names, folder)))
+    return cache(lambda: Rates(name, finished(scale, names, folder)))
 
 
-def _finished(scale: str, names: Sequence[str], folder: Path | None) -> list[Taken]:
+def finished(scale: str, names: Sequence[str], folder: Path | None) -> list[Taken]:
     """Return the finished jobs of experiments, one's own or those of a folder of published results."""
     if not ((folder or layout.results_folder()) / scale).is_dir():
         return []
@@ -130,5 +144,11 @@ def estimate(job: Job, sources: Iterable[Source], without: Taken | None = None) 
     return Estimate(GUESS[job.stage], "guess")
 
 
-_LIKE = {"method": "other rows", "elsewhere": "other data", "experiment": "other methods"}
+_LIKE = {
+    "method": "other rows",
+    "elsewhere": "other data",
+    "experiment": "other methods",
+    "kind": "other methods, other data",
+    "chains": "other chains",
+}
 assert set(NEAREST) == set(SCALES)

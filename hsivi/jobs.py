@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hsivi import layout, methods, work
 from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
+from hsivi.methods import Cell
 from hsivi.record import read_json
 
 STAGES = ("data", "pretrain", "reference", "fit", "sample", "measure", "time")
@@ -43,6 +44,12 @@ class Job(NamedTuple):
         """Whether it uses all cores: timings run alone, and the chains of a posterior share the cores out."""
         return self.stage == "time" or (self.stage, self.kind) == ("reference", "posterior")
 
+    @property
+    def chains(self) -> bool:
+        """Whether it simulates Markov chains of a posterior, in whose steps its size is counted whatever the stage."""
+        sampled = (self.stage, self.method) == ("sample", "reference")
+        return self.kind == "posterior" and (sampled or self.stage == "reference")
+
 
 def jobs(experiments: Iterable[Experiment]) -> list[Job]:
     """Return the jobs of a run."""
@@ -50,32 +57,43 @@ def jobs(experiments: Iterable[Experiment]) -> list[Job]:
 
 
 def _shared(experiment: Experiment) -> Iterator[Job]:
-    for dataset in experiment.data.datasets:
-        files = layout.DatasetFiles(experiment.scale, experiment.name, dataset)
-        place = (experiment.data.kind, dataset)
-        yield Job("data", experiment.name, 1.0, files.data, *place)
-        if experiment.pretrains:
-            weights = work.network(experiment).parameters * work.FLOAT
-            yield Job(
-                "pretrain", experiment.name, work.of_pretrain(experiment), files.score_model, *place, bytes=weights
-            )
-        yield Job("reference", experiment.name, work.of_reference(experiment), files.reference, *place)
+    stages = ("data", *(["pretrain"] if experiment.pretrains else []), "reference")
+    return (of_dataset(stage, experiment, dataset) for dataset in experiment.data.datasets for stage in stages)
 
 
 def _of_cells(experiment: Experiment) -> Iterator[Job]:
     for cell in methods.cells(experiment):
-        files, info = layout.CellFiles(cell), methods.info(experiment, cell.label)
-        place = (experiment.data.kind, cell.dataset, cell.label, info.name)
-        if info.needs_fit:
-            size, learned = work.of_fit(experiment, cell), work.fit_bytes(experiment, cell)
-            yield Job("fit", experiment.name, size, files.fit, *place, bytes=learned)
-        count = work.draws(experiment, cell)
-        size, drawn = work.of_sample(experiment, cell.nfe, count), work.sample_bytes(experiment, count)
-        yield Job("sample", experiment.name, size, files.samples, *place, bytes=drawn)
-        yield Job("measure", experiment.name, float(count), files.record, *place)
-    for cell in methods.timed_cells(experiment):
-        place = (experiment.data.kind, cell.dataset, cell.label, methods.info(experiment, cell.label).name)
-        yield Job("time", experiment.name, work.of_time(experiment, cell), layout.CellFiles(cell).timing, *place)
+        stages = (*(["fit"] if methods.info(experiment, cell.label).needs_fit else []), "sample", "measure")
+        yield from (of_cell(stage, experiment, cell) for stage in stages)
+    yield from (of_cell("time", experiment, cell) for cell in methods.timed_cells(experiment))
+
+
+def of_dataset(stage: str, experiment: Experiment, dataset: str) -> Job:
+    """Return the job of a stage that the cells of a data set share: data, pretrain or reference."""
+    files = layout.DatasetFiles(experiment.scale, experiment.name, dataset)
+    place = (experiment.data.kind, dataset)
+    if stage == "data":
+        return Job(stage, experiment.name, 1.0, files.data, *place)
+    if stage == "reference":
+        return Job(stage, experiment.name, work.of_reference(experiment), files.reference, *place)
+    weights = work.network(experiment).parameters * work.FLOAT
+    return Job(stage, experiment.name, work.of_pretrain(experiment), files.score_model, *place, bytes=weights)
+
+
+def of_cell(stage: str, experiment: Experiment, cell: Cell) -> Job:
+    """Return the job of a stage of a cell: fit, sample, measure or time."""
+    files, name = layout.CellFiles(cell), experiment.name
+    place = (experiment.data.kind, cell.dataset, cell.label, methods.info(experiment, cell.label).name)
+    if stage == "fit":
+        learned = work.fit_bytes(experiment, cell)
+        return Job(stage, name, work.of_fit(experiment, cell), files.fit, *place, bytes=learned)
+    if stage == "time":
+        return Job(stage, name, work.of_time(experiment, cell), files.timing, *place)
+    count = work.draws(experiment, cell)
+    if stage == "measure":
+        return Job(stage, name, float(count), files.record, *place)
+    drawn = Job(stage, name, 0.0, files.samples, *place, bytes=work.sample_bytes(experiment, count))
+    return drawn._replace(size=work.of_draws(count) if drawn.chains else work.of_sample(experiment, cell.nfe, count))
 
 
 def took(job: Job) -> float | None:

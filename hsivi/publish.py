@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from hsivi import layout, manifest, methods, reduction
+from hsivi import layout, manifest, methods, rates, reduction
 from hsivi.config import ROOT, ConfigError
 from hsivi.experiment import Experiment
 from hsivi.provenance import file_digest
@@ -31,6 +31,8 @@ KEPT = (".png", ".csv", ".md")
 
 def publish(experiments: Sequence[Experiment], folder: Path = REFERENCE) -> list[Path]:
     """Publish experiments of one scale and scope, in place of what was published of them.
+
+    Limits on clusters rest on published durations, so the table of `hsivi.rates` is written again.
 
     Arguments:
         experiments: what is published; their results lie where `hsivi.layout` says.
@@ -69,6 +71,8 @@ def publish(experiments: Sequence[Experiment], folder: Path = REFERENCE) -> list
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(staged / scale / experiment.name, place)
     manifest.write(folder / scale)
+    if folder == REFERENCE:
+        rates.write()
     return [folder / scale / experiment.name for experiment in experiments]
 
 

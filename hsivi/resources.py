@@ -1,16 +1,16 @@
 """What a job asks of a cluster: memory, minutes and GPUs.  No torch here: the rules ask.
 
 A limit must never end a job that would have finished, and a job that asks for much waits long.  So a limit is an
-overhead plus `MARGIN` times an estimate, and the estimate is the work that an experiment states (updates, layers,
-replicas, function evaluations) times the slowest rate that has been measured.  A second attempt may take twice as much.
+overhead plus `MARGIN` times an estimate.  That is the work which an experiment states (`hsivi.work`), times the slowest
+rate among those published jobs that are most like it (`hsivi.rates`), and what does not grow with the size.  Where
+nothing like it was ever published, it is the guess of `hsivi.cost`.  A second attempt may take twice as much.
 Limits decide nothing about results; ``--set-resources`` replaces them.
 """
 
 import math
 from typing import Literal, NamedTuple
 
-from hsivi import methods
-from hsivi.data_config import ImageData, PosteriorData
+from hsivi import cost, jobs, rates
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.work import has_published_size
@@ -18,24 +18,15 @@ from hsivi.work import has_published_size
 Stage = Literal["data", "pretrain", "reference", "fit", "sample", "measure", "time"]
 
 MARGIN = 3.0
-"""Limit over estimate: another processor, neighbours on the node, and the spread of the rates below."""
+"""Limit over estimate: another processor, neighbours on the node, and the spread of the rates."""
 OVERHEAD = 600.0
 """Seconds that every job may take besides: starting Python twice, a cold file system, downloads."""
 
-# Seconds on a core of a small virtual machine that was busy otherwise, of the slowest long jobs in
-# results/reference/quick and, for the pre-training of toy2d, of a run at scale paper.  The key is the kind of data.
-PRETRAIN = {"toy2d": 0.024, "digits": 0.38, "images": 0.18}
-"""An iteration of pre-training."""
-FIT = {"toy2d": 0.012, "mixture": 0.0024, "posterior": 0.035, "digits": 1.0, "images": 0.83}
-"""An update of one layer and replica, with the critic updates that belong to it."""
-HARDER = {"uivi": 10.0}
-"""Baselines whose updates cost more: UIVI's contain Markov chains."""
-SAMPLE = {"toy2d": 7.4e-6, "mixture": 4.2e-6, "posterior": 1.4e-4, "digits": 4.4e-3, "images": 1.3e-3}
-"""A function evaluation of one sample."""
-FLAT = {"data": 60.0, "reference": 300.0, "fit": 120.0, "sample": 120.0, "measure": 120.0, "time": 600.0}
-"""What a job takes whatever its size, above the longest that was measured where no rate is known."""
-CHAIN_STEP = 3e-6
-"""A step of a Langevin chain in 300 dimensions (`make bench`: 1.1e8 coordinates a second and core)."""
+FLAT = {
+    **{"data": 60.0, "pretrain": 60.0, "reference": 300.0, "fit": 120.0, "sample": 120.0, "measure": 120.0},
+    "time": 600.0,
+}
+"""Seconds of a job that do not grow with its size, above the longest that was measured."""
 GPU_MINUTES = {"pretrain": 2880, "reference": 240, "fit": 1440, "sample": 720, "measure": 240, "time": 240}
 """Limits with networks of the published sizes.  Guesses: none of these has been run at full size yet."""
 
@@ -89,35 +80,8 @@ def of_job(stage: Stage, experiment: Experiment, cell: Cell | None = None, devic
 
 def seconds(stage: Stage, experiment: Experiment, cell: Cell | None = None) -> float:
     """Return an estimate of a job's duration on one core that leans to the long side; arguments as `of_job`."""
-    if stage == "pretrain":
-        pretrain = experiment.diffusion.pretrain
-        return PRETRAIN[experiment.data.kind] * pretrain.iterations if pretrain is not None else FLAT["data"]
-    flat = FLAT[stage]
-    if stage == "reference" and isinstance(experiment.data, PosteriorData):
-        return flat + CHAIN_STEP * experiment.data.chains * _chain_steps(experiment.data)
-    if cell is not None and stage == "fit":
-        return flat + _fit_seconds(experiment, cell)
-    if cell is not None and stage == "sample":
-        return flat + _sample_seconds(experiment, cell)
-    # A classifier of images is trained for their metrics; all else is flat.
-    return flat * (2 if isinstance(experiment.data, ImageData) else 1)
-
-
-def _chain_steps(data: PosteriorData) -> int:
-    return data.burn_in + (data.snapshots - 1) * data.thinning
-
-
-def _fit_seconds(experiment: Experiment, cell: Cell) -> float:
-    """Return the seconds of updates; a method that states none of them is below the flat part."""
-    updates = int(experiment.recipe_values(cell.label, cell.dataset, cell.nfe).get("iterations", 0))
-    harder = HARDER.get(methods.info(experiment, cell.label).name, 1.0)
-    layers = max(cell.nfe, 1)
-    return FIT[experiment.data.kind] * harder * updates * layers * len(experiment.training_seeds)
-
-
-def _sample_seconds(experiment: Experiment, cell: Cell) -> float:
-    sets = len(experiment.seeds) * methods.sample_sets(experiment, cell.label, cell.nfe)
-    samples = sets * experiment.num_samples
-    if isinstance(experiment.data, PosteriorData) and methods.info(experiment, cell.label).name == "reference":
-        return CHAIN_STEP * samples * _chain_steps(experiment.data)
-    return SAMPLE[experiment.data.kind] * samples * max(cell.nfe, 1)
+    if cell is not None:
+        job = jobs.of_cell(stage, experiment, cell)
+    else:  # the data sets of an experiment are alike
+        job = jobs.of_dataset(stage, experiment, experiment.data.datasets[0])
+    return FLAT[stage] + cost.estimate(job, [rates.read]).seconds

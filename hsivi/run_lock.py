@@ -3,12 +3,14 @@
 Snakemake's lock is a file: it outlives a run that was killed, and only a person can tell that it is stale.  The
 system's lock on an open file (flock) ends with the process that has it, however it ends.  A run holds one such lock on
 its scale, and each of its jobs holds a share of another, so a new run knows whether anybody is still at work, and
-removes Snakemake's lock where nobody is.  Where the file system knows no locks, Snakemake's alone has to do.
+removes Snakemake's lock where nobody is, and files that were half written.  Where the file system knows no locks,
+Snakemake's alone has to do.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,9 @@ PATIENCE = 10.0
 """Seconds in which others may finish: a dry run, or jobs whose run was killed a moment ago."""
 SNAKEMAKE = Path(".snakemake", "locks")
 """Where Snakemake keeps its locks, lists of the files that a run reads and writes."""
+UNFINISHED = re.compile(r"\..+\.[a-z]+\.[a-z0-9_]{8}")
+"""Names that `hsivi.record.write_atomically` gives to files until they are whole.  Arrays and figures have one name
+until then, which the next attempt takes again."""
 
 _held: dict[Path, IO[str]] = {}
 
@@ -54,7 +59,7 @@ def held(scale: str) -> Iterator[None]:
 
 
 def take(scale: str, patience: float | None = None) -> None:
-    """Hold the run's lock until this process ends.
+    """Hold the run's lock until this process ends, and remove what was half written.
 
     Arguments:
         scale: whose results are written.
@@ -74,6 +79,7 @@ def take(scale: str, patience: float | None = None) -> None:
                 )
             time.sleep(0.1)
         _wait_for_jobs(layout.jobs_lock(scale), scale, patient_until)
+        _remove_unfinished(scale)
     except OSError:
         return
 
@@ -139,6 +145,16 @@ def _remove_stale(scale: str) -> None:
     for lock in SNAKEMAKE.glob("*.lock"):
         if any(line.startswith(ours) for line in lock.read_text().splitlines()):
             lock.unlink(missing_ok=True)
+
+
+def _remove_unfinished(scale: str) -> None:
+    """Remove what jobs were writing as they were killed."""
+    for top in (layout.results_folder() / scale, layout.reports(scale)):
+        for folder, folders, files in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in files:
+                if UNFINISHED.fullmatch(name):
+                    Path(folder, name).unlink(missing_ok=True)
 
 
 def _words(pids: list[int]) -> str:

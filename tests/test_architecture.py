@@ -48,6 +48,7 @@ TORCH_FREE = {
     "summary",
     "significance",
     "recipe",
+    "rates",
     "record",
     "provenance",
     "layout",

@@ -102,10 +102,10 @@ def test_work_grows_as_the_recipe_says() -> None:
     experiment = load_experiment("toy2d", "paper")
     five, ten = (Cell("paper", "toy2d", "moons", "hsivi_sm", nfe) for nfe in (5, 10))
     assert work.of_fit(experiment, ten) == 2 * work.of_fit(experiment, five)
-    # An independent rollout updates one layer, and simulates five or two and a half more at a third of the cost.
+    # An independent rollout updates one layer, and simulates five or two and a half more at two fifths of the cost.
     paper = [Cell("paper", "toy2d", "moons", "hsivi_sm-paper", nfe) for nfe in (5, 10)]
     assert work.of_fit(experiment, paper[1]) / work.of_fit(experiment, paper[0]) == pytest.approx(
-        (1 + 5 / 3) / (1 + 5 / 6)
+        (1 + 5 * 0.4) / (1 + 2.5 * 0.4)
     )
     count = work.draws(experiment, five)
     assert count == 10000 * 5 * 5

@@ -94,10 +94,10 @@ def test_finished_jobs_would_have_had_time_three_times_over() -> None:
 
 
 def test_limits_of_long_jobs_are_no_blank_cheque() -> None:
-    """What takes more than a minute asks for less than the overhead and twenty times as long."""
+    """What takes more than a minute asks for less than the overhead and 25 times as long: rates are the slowest."""
     for job, taken in FINISHED:
         if taken > 60:
-            assert 60 * job.need().runtime < resources.OVERHEAD + 20 * taken, (job, taken)
+            assert 60 * job.need().runtime < resources.OVERHEAD + 25 * taken, (job, taken)
 
 
 def test_more_work_takes_longer() -> None:
@@ -134,7 +134,7 @@ def test_every_rule_says_what_it_asks_for() -> None:
     for path in (ROOT / "workflows" / "rules").glob("*.smk"):
         for rule in re.split(r"^ *rule\b", path.read_text(), flags=re.MULTILINE)[1:]:
             stage = rule.split(":", 1)[0].strip()
-            asked = f'asks("{stage}", ' if stage in resources.FLAT or stage == "pretrain" else "report_asks("
+            asked = f'asks("{stage}", ' if stage in resources.FLAT else "report_asks("
             for what in ("mem_mb", "runtime"):
                 assert f'{what}={asked}"{what}")' in rule, (path.name, stage, what)
             if stage in resources.GPU_MINUTES:
@@ -179,7 +179,7 @@ def test_a_plan_for_slurm_carries_what_jobs_ask_for(tmp_path: Path) -> None:
     planned: dict[str, str] = {}
     for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?: .*\n)+)", done.stdout + done.stderr, re.MULTILINE):
         planned.setdefault(rule, block)
-    assert {*resources.FLAT, "pretrain", "collect", "report_table2"} <= set(planned)
+    assert {*resources.FLAT, "collect", "report_table2"} <= set(planned)
     for rule, block in planned.items():
         if rule == "all":
             continue

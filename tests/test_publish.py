@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsivi import figures, layout, manifest, methods
+from hsivi import cost, figures, layout, manifest, methods, rates
 from hsivi.__main__ import main
 from hsivi.arrays import load_arrays, load_metadata, save_arrays
 from hsivi.config import ConfigError, load_experiment
@@ -175,6 +175,19 @@ def test_a_result_that_its_record_was_not_made_from_is_not_published(run: Path, 
     with pytest.raises(ConfigError, match="another file than the one that its records were made from"):
         publish([ring()], Path("elsewhere"))
     assert not Path("elsewhere").exists()
+
+
+def test_limits_follow_what_is_published_in_the_checkout(run: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(run)
+    finish()
+    table, folder = tmp_path / "rates.csv", tmp_path / "reference"
+    monkeypatch.setattr(rates, "TABLE", table)
+    monkeypatch.setattr(cost, "PUBLISHED", folder)
+    publish([ring()], tmp_path / "elsewhere")
+    assert not table.exists()
+    monkeypatch.setattr("hsivi.publish.REFERENCE", folder)
+    publish([ring()], folder)
+    assert "sample,ring,ddim,mixture,ddim," in table.read_text()
 
 
 def test_a_figure_that_reads_past_the_watch_is_found(run: Path, monkeypatch) -> None:

@@ -6,13 +6,12 @@ Mirrors are a server on this machine, npm and apt-get are scripts; nothing here 
 import functools
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import tarfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,61 +20,17 @@ import yaml
 from hsivi import fetching, sources
 from hsivi.config import ConfigError
 from hsivi.sources import obtain, published_sets
+from tests.mirror import Mirror, serving
 
 CONTENT = bytes(range(256)) * 200
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 REAL_SETS = published_sets()
 
 
-@dataclass
-class Mirror:
-    """What the server has, what it was asked, and how it misbehaves."""
-
-    url: str
-    files: dict[str, bytes] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    ranges: bool = True
-    cut: int | None = None  # bytes after which it hangs up
-    length: bool = True
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def __init__(self, mirror: Mirror, *args):
-        self.mirror = mirror
-        super().__init__(*args)
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        mirror, wanted = self.mirror, self.headers.get("Range")
-        mirror.asked.append((self.path, wanted))
-        if self.path not in mirror.files:
-            self.send_error(404)
-            return
-        content, start = mirror.files[self.path], 0
-        if wanted and mirror.ranges:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(content):
-                self.send_error(416)
-                return
-        self.send_response(206 if start else 200)
-        if mirror.length:
-            self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start:][: mirror.cut])
-
-
 @pytest.fixture
 def mirror() -> Iterator[Mirror]:
-    served = Mirror("")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, served)) as server:
-        served.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
-        thread.start()
+    with serving() as served:
         yield served
-        server.shutdown()
-        thread.join()
 
 
 @dataclass

@@ -1,11 +1,8 @@
 """What survives: kills at random moments, interrupts, two runs at once, full disks, read-only folders."""
 
-import base64
 import contextlib
-import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -17,52 +14,12 @@ import pytest
 
 from hsivi import layout, run_lock
 from hsivi.config import ROOT, ConfigError
+from tests.survival import RUN, Run, finished, measured, tables
 from tests.test_workflow import Checkout
 from tests.warm import Warm
 
 pytestmark = pytest.mark.slow
-RUN = ["snakemake", "--cores", "2", "--config", "scale=smoke", "experiments=digits"]
 KILLS = 20
-TIMINGS = {"seconds", "sha256"}
-
-
-class Run:
-    """A run of the graph in a process group of its own, as a terminal would start it."""
-
-    def __init__(self, checkout: Checkout, log: Path) -> None:
-        self.folder, self.log = checkout.folder, log
-        with log.open("w") as file:
-            self.process = subprocess.Popen(
-                RUN,
-                cwd=checkout.folder,
-                env=checkout.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def wait_for(self, words: str, times: int = 1) -> None:
-        """Wait until the run has printed something that often."""
-        while self.log.read_text().count(words) < times:
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            time.sleep(0.02)
-
-    def jobs(self) -> list[int]:
-        """Return the processes of its jobs, which the warm server started outside of the group."""
-        return run_lock.holders(self.folder / layout.jobs_lock("smoke"))
-
-    def stages(self) -> set[str]:
-        """Return what its jobs are about, from the shells that wait for them."""
-        listed = subprocess.run(["ps", "-eo", "pgid=,args="], capture_output=True, text=True, check=True).stdout
-        return set(re.findall(rf"^ *{self.process.pid} .*python -m hsivi (\w+) ", listed, re.MULTILINE))
-
-    def kill(self) -> None:
-        """Take everything away at once, as a power cut does."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        for job in self.jobs():
-            os.kill(job, signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -77,36 +34,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Checkout:
 @pytest.fixture
 def idle(tmp_path: Path, warm: Warm) -> Checkout:
     return Checkout(tmp_path / "checkout", warm)
-
-
-def finished(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Return what is there of results and reports, less what Snakemake takes for incomplete, with inode and time."""
-    marks = (folder / ".snakemake" / "incomplete").glob("**/*")
-    names = [mark.name for mark in marks if mark.is_file()]
-    incomplete = {base64.b64decode(name, altchars=b"-_").decode(errors="replace") for name in names}
-    files = [
-        path for name in ("results/smoke", "reports/smoke") for path in (folder / name).rglob("*") if path.is_file()
-    ]
-    places = {path.relative_to(folder): path.stat() for path in files}
-    return {
-        path: (status.st_ino, status.st_mtime_ns)
-        for path, status in places.items()
-        if str(path) not in incomplete and not any(part.startswith(".") for part in path.parts)
-    }
-
-
-def measured(folder: Path) -> dict[str, dict[str, object]]:
-    """Return all records by place, without durations."""
-    return {
-        str(path.relative_to(folder)): {k: v for k, v in json.loads(path.read_text()).items() if k not in TIMINGS}
-        for path in sorted(folder.glob("results/smoke/*/*/*/nfe*/record.json"))
-    }
-
-
-def tables(folder: Path) -> dict[str, bytes]:
-    """Return all tables but the one of durations."""
-    paths = sorted(folder.glob("reports/smoke/tables/*.csv"))
-    return {path.name: path.read_bytes() for path in paths if path.stem != "break_even"}
 
 
 def test_a_run_killed_twenty_times_ends_where_a_whole_one_does(whole: Checkout, idle: Checkout, tmp_path: Path) -> None:
@@ -201,6 +128,27 @@ def test_only_locks_of_this_scale_are_removed(tmp_path: Path, monkeypatch: pytes
         )
     assert run_lock.look("smoke") is None
     assert [path.name for path in run_lock.SNAKEMAKE.iterdir()] == ["1.output.lock"]
+    for file in run_lock._held.values():
+        file.close()
+
+
+def test_only_what_was_half_written_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_lock, "_held", {})
+    gone = [
+        "results/smoke/x/.record.json.ab12_xyz",
+        "reports/smoke/.index.html.aaaaaaaa",
+        "results/smoke/.m.csv.12345678",
+    ]
+    kept = [
+        *("results/smoke/x/record.json", "results/smoke/.scratch/.a.json.aaaaaaaa", "results/smoke/x/.gitignore"),
+        *("results/quick/x/.record.json.ab12_xyz", "reports/smoke/a.json.aaaaaaaa", "results/smoke/.a.json.bak"),
+    ]
+    for name in (*gone, *kept):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    run_lock.take("smoke")
+    assert [name for name in (*gone, *kept) if Path(name).exists()] == kept
     for file in run_lock._held.values():
         file.close()
 

@@ -100,6 +100,9 @@ def _answer(connection: socket.socket) -> None:
         os.environ |= asked["environment"]
         sys.path[:0] = [asked["folder"], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         sys.argv = asked["arguments"]
+        sys.modules.pop("sitecustomize", None)
+        with contextlib.suppress(ModuleNotFoundError):  # as Python does when it starts
+            importlib.import_module("sitecustomize")
         runpy.run_module("hsivi", run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as end:
