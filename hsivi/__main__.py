@@ -216,7 +216,9 @@ def _check(options: argparse.Namespace) -> None:
 def _collect(options: argparse.Namespace) -> None:
     from hsivi.stages.collect import run
 
-    run([load_experiment(name, options.scale, options.scope) for name in options.experiments])
+    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
+    with run_lock.working(options.scale):
+        run(experiments)
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -248,11 +250,9 @@ def _figures(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from hsivi.rendering import render
 
-    render(
-        options.name,
-        options.scale,
-        [load_experiment(name, options.scale, options.scope) for name in options.experiments],
-    )
+    experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
+    with run_lock.working(options.scale):
+        render(options.name, options.scale, experiments)
 
 
 if __name__ == "__main__":

@@ -65,14 +65,14 @@ def of_job(stage: Stage, experiment: Experiment, cell: Cell | None = None, devic
         stage: its stage.
         experiment: its experiment, at its scale.
         cell: its cell, for the stages fit, sample, measure and time.
-        devices: processes that train one network, each on a GPU.
+        devices: processes that train one network or draw its samples, each on a GPU.
         attempt: how often it has been tried, counted from one; each further one doubles time and memory.
     """
     more = 2 ** (attempt - 1)
     if stage != "data" and has_published_size(experiment):
-        trains = stage in ("pretrain", "fit")
+        shared = stage in ("pretrain", "fit", "sample")
         minutes = min(GPU_MINUTES[stage] * more, LONGEST_MINUTES)
-        return Need(MEMORY_MB["published"] * more, minutes, devices if trains else 1)
+        return Need(MEMORY_MB["published"] * more, minutes, devices if shared else 1)
     kind = "images" if experiment.data.kind in ("images", "digits") else "vectors"
     minutes = math.ceil((OVERHEAD + MARGIN * seconds(stage, experiment, cell)) / 60)
     return Need(MEMORY_MB[kind] * more, min(minutes * more, LONGEST_MINUTES))

@@ -90,7 +90,7 @@ def working(scale: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             file = stack.enter_context(layout.jobs_lock(scale).open("a"))
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH)  # a run that looks whether jobs are at work holds it for a moment
         yield
 
 

@@ -126,7 +126,7 @@ def test_networks_of_the_published_sizes_need_a_gpu(name: str, scale: str) -> No
     for job in jobs(name, scale):
         uses = expected and job.stage != "data"
         assert job.need().gpu == (1 if uses else None)
-        assert job.need(devices=4).gpu == ((4 if job.stage in ("pretrain", "fit") else 1) if uses else None)
+        assert job.need(devices=4).gpu == ((4 if job.stage in ("pretrain", "fit", "sample") else 1) if uses else None)
 
 
 def test_every_rule_says_what_it_asks_for() -> None:
@@ -186,7 +186,8 @@ def test_a_plan_for_slurm_carries_what_jobs_ask_for(tmp_path: Path) -> None:
         (asked,) = re.findall(r"resources: (.*)", block)
         assert re.search(r"mem_mb=\d+", asked) and re.search(r"runtime=\d+", asked), rule
         gpus = re.findall(r"\bgpu=(\d+)", asked)
-        assert gpus == (["2"] if rule in ("pretrain", "fit") else ["1"] if rule in resources.GPU_MINUTES else []), rule
+        shared = rule in ("pretrain", "fit", "sample")
+        assert gpus == (["2"] if shared else ["1"] if rule in resources.GPU_MINUTES else []), rule
     assert "--exclusive" in planned["time"]
 
 
