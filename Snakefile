@@ -6,7 +6,8 @@ import sys
 
 from snakemake.utils import min_version
 
-from hsivi import layout, methods, overall, provenance, reporting, resources, run_lock
+from hsivi import layout, methods, overall, provenance, reporting, run_lock
+from hsivi.planning import resources
 from hsivi.config import ROOT, ConfigError, default_experiments, load_experiment
 from hsivi.stages import common, settings
 

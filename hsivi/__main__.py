@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hsivi import inspecting, new_baseline, overall, process, remedies, run_lock, upkeep
+from hsivi import inspecting, new_baseline, overall, process, remedies, run_lock
 from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, load_experiment
 from hsivi.methods import Cell, check_budget, method_files, rows
+from hsivi.upkeep import commands as upkeep
 
 DATASET_STAGES = {
     "data": "prepare one data set",
@@ -222,8 +223,8 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from hsivi import manifest
-    from hsivi.publish import REFERENCE, publish
+    from hsivi.publishing import manifest
+    from hsivi.publishing.publish import REFERENCE, publish
 
     if options.manifest:
         folder = REFERENCE / options.scale
@@ -238,7 +239,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from hsivi.figures import draw_published
+    from hsivi.publishing.figures import draw_published
 
     results = Path(options.results) if options.results else ROOT / "results" / "reference"
     if results.is_absolute() and results.is_relative_to(Path.cwd()):

@@ -91,11 +91,12 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from hsivi import merging, taking_over
+    from hsivi.merging import taking_over
+    from hsivi.merging.plan import lines, plan
 
-    merge = merging.plan(options.sources, options.into or layout.results_folder() / options.sources[0].resolve().name)
+    merge = plan(options.sources, options.into or layout.results_folder() / options.sources[0].resolve().name)
     if not options.dry_run:
         with _nobody_at_work(merge.into.name):
             taking_over.take_over(merge)
-    print("\n".join(merging.lines(merge, options.dry_run)))
+    print("\n".join(lines(merge, options.dry_run)))
     return int(bool(merge.conflicts or merge.refused))

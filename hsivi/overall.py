@@ -1,18 +1,18 @@
 """How far a whole run is: a line after every job.  No torch here.
 
 Snakemake counts jobs, but jobs differ a hundredfold in length.  The time left is estimated from what finished jobs took
-(`hsivi.cost`), and as many jobs run at once as there are cores.
+(`hsivi.planning.cost`), and as many jobs run at once as there are cores.
 """
 
 import os
 from collections.abc import Iterable
 
-from hsivi import cost
-from hsivi.cost import GUESS as GUESS
 from hsivi.experiment import Experiment
-from hsivi.jobs import Job as Job
-from hsivi.jobs import jobs as jobs
-from hsivi.jobs import took
+from hsivi.planning import cost
+from hsivi.planning.cost import GUESS as GUESS
+from hsivi.planning.jobs import Job as Job
+from hsivi.planning.jobs import jobs as jobs
+from hsivi.planning.jobs import took
 
 RUN, SCOPE, CORES, DEVICES = "HSIVI_RUN", "HSIVI_RUN_SCOPE", "HSIVI_RUN_CORES", "HSIVI_DEVICES"
 """Environment variables in which the Snakefile tells its jobs which run they belong to."""
@@ -36,7 +36,7 @@ def remaining_seconds(every: list[Job], cores: int, known: Iterable[cost.Source]
     Arguments:
         every: the jobs of the run.
         cores: how many run at once; those that use all cores run one after another.
-        known: what else is known of their cost, see `hsivi.cost.before`.
+        known: what else is known of their cost, see `hsivi.planning.cost.before`.
     """
     seconds = [took(job) for job in every]
     rates = cost.own(every, seconds)

@@ -1,7 +1,7 @@
 """What reports read of arrays: the arrays themselves, and, where somebody asks, which part of them.  No torch here.
 
 Reports open files of samples, data and references with `read_arrays`.  In a block of `watched` the parts that are
-looked at are written down, so that `hsivi.publish` can keep these and nothing else.  A number that a report computes
+looked at are written down, so that `hsivi.publishing` can keep these and nothing else.  A number that a report computes
 from large arrays, such as a quantile, goes through `Arrays.derived`: of it, the result is kept.
 """
 

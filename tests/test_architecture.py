@@ -17,25 +17,25 @@ from hsivi.provenance import imported_files
 TORCH_FREE = {
     "baseline_file",
     "diff",
-    "cleaning",
-    "cost",
-    "doctor",
-    "doctor_run",
-    "downloads",
+    "upkeep/cleaning",
+    "planning/cost",
+    "upkeep/doctor",
+    "upkeep/doctor_run",
+    "planning/downloads",
     "inspecting",
-    "jobs",
-    "machine",
-    "plan",
-    "plan_text",
+    "planning/jobs",
+    "upkeep/machine",
+    "planning/plan",
+    "planning/plan_text",
     "remedies",
     "run_lock",
-    "upkeep",
-    "work",
-    "merging",
-    "origin",
-    "product",
-    "result_differences",
-    "taking_over",
+    "upkeep/commands",
+    "planning/work",
+    "merging/plan",
+    "merging/origin",
+    "merging/product",
+    "merging/result_differences",
+    "merging/taking_over",
     "yaml_text",
     "new_baseline",
     "config",
@@ -48,21 +48,21 @@ TORCH_FREE = {
     "summary",
     "significance",
     "recipe",
-    "rates",
+    "planning/rates",
     "record",
     "provenance",
     "layout",
     "methods",
     "reporting",
-    "resources",
+    "planning/resources",
     "arrays",
     "rng",
     "reading",
-    "reduction",
+    "publishing/reduction",
     "rendering",
-    "manifest",
-    "publish",
-    "figures",
+    "publishing/manifest",
+    "publishing/publish",
+    "publishing/figures",
 }
 LAYERS = {
     "nouns": [
@@ -135,13 +135,21 @@ def test_results_do_not_depend_on_the_contract(stage: str) -> None:
     assert not [name for name in closure(f"stages/{stage}") if name.startswith("contract")]
 
 
+@pytest.mark.parametrize("package", ["planning", "upkeep", "merging", "publishing"])
+def test_results_do_not_depend_on_who_looks_after_them(package: str) -> None:
+    """An edit of a command computes nothing again."""
+    stages = [f"stages/{path.stem}" for path in (ROOT / "hsivi" / "stages").glob("*.py")]
+    assert not [name for stage in stages for name in closure(stage) if name.startswith(f"{package}/")]
+
+
 def test_samples_do_not_depend_on_metrics() -> None:
     """An edit of a metric draws no samples again."""
     assert not [name for name in closure("stages/sample") if name.startswith("metrics")]
 
 
 def test_no_torch_where_none_is_needed() -> None:
-    modules = [f"hsivi.{name}" for name in [*sorted(TORCH_FREE), "__main__", "stages.settings", "stages.measure"]]
+    names = [*(name.replace("/", ".") for name in sorted(TORCH_FREE)), "__main__", "stages.settings", "stages.measure"]
+    modules = [f"hsivi.{name}" for name in names]
     modules += [f"reports.{p.stem}" for p in (ROOT / "reports").glob("*.py") if p.stem != "__init__"]
     code = f"import importlib, sys; [importlib.import_module(m) for m in {modules!r}]; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hsivi import cleaning, layout, methods
+from hsivi import layout, methods
 from hsivi.__main__ import main
 from hsivi.config import ConfigError, load_experiment
-from hsivi.jobs import jobs
 from hsivi.methods import Cell
+from hsivi.planning.jobs import jobs
+from hsivi.upkeep import cleaning
 
 EXPERIMENT = load_experiment("toy2d", "smoke", "core")
 MOONS = layout.DatasetFiles("smoke", "toy2d", "moons")

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from hsivi import doctor, doctor_run, layout, machine, run_lock
+from hsivi import layout, run_lock
 from hsivi.__main__ import main
 from hsivi.config import ROOT, load_experiment
-from hsivi.doctor import Check
-from hsivi.doctor import torch as torch_checks
+from hsivi.upkeep import doctor, doctor_run, machine
+from hsivi.upkeep.doctor import Check
+from hsivi.upkeep.doctor import torch as torch_checks
 
 SMOKE = [load_experiment("toy2d", "smoke", "core")]
 HEALTHY: dict[str, Any] = {

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hsivi import layout, manifest
+from hsivi import layout
 from hsivi.config import ROOT, load_experiment
-from hsivi.figures import as_published, published_experiments
+from hsivi.publishing import manifest
+from hsivi.publishing.figures import as_published, published_experiments
 from hsivi.record import read_record
 from hsivi.reporting import selected
 

@@ -15,7 +15,7 @@ from hsivi.arrays import load_arrays
 from hsivi.config import load_experiment
 from hsivi.layout import CellFiles, DatasetFiles
 from hsivi.methods import Cell
-from hsivi.resources import of_job
+from hsivi.planning.resources import of_job
 from tests.kubernetes_api import Kubernetes, node_environment
 from tests.test_workflow import Checkout
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hsivi import layout, merging, taking_over
+from hsivi import layout
 from hsivi.__main__ import main
 from hsivi.arrays import save_arrays
 from hsivi.config import ConfigError, load_experiment
-from hsivi.product import Product, products
+from hsivi.merging import plan, taking_over
+from hsivi.merging.product import Product, products
 from hsivi.provenance import file_digest
 from hsivi.record import read_json, read_record, write_json, write_record
 from tests import made_up
@@ -63,7 +64,7 @@ def there(made: Path, known: list[Product], tmp_path: Path, monkeypatch: pytest.
     """Another machine's results; this one's are in the working directory, and there are none."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(merging, "_known", lambda scale: known)
+    monkeypatch.setattr(plan, "_known", lambda scale: known)
     shutil.copytree(made, tmp_path / "there" / SCALE, symlinks=True)
     return tmp_path / "there" / SCALE
 
@@ -74,8 +75,8 @@ def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
 
-def merge(*sources: Path, dry: bool = False) -> merging.Merge:
-    found = merging.plan(sources, layout.results_folder() / SCALE)
+def merge(*sources: Path, dry: bool = False) -> plan.Merge:
+    found = plan.plan(sources, layout.results_folder() / SCALE)
     if not dry:
         taking_over.take_over(found)
     return found
@@ -327,9 +328,9 @@ def test_a_wrong_folder_is_one_line(
 
 ASK = """
 import json, sys
-from hsivi import origin
+from hsivi.merging import origin
 from hsivi.config import load_experiment
-from hsivi.product import products
+from hsivi.merging.product import products
 told = {}
 for product in products(load_experiment("toy2d", "smoke")):
     if product.stage != "measure" and product.dataset == "moons" and (product.cell is None or product.cell.nfe == 5):

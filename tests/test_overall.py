@@ -6,7 +6,7 @@ import pytest
 
 from hsivi import layout, overall
 from hsivi.config import load_experiment
-from hsivi.cost import Rates
+from hsivi.planning.cost import Rates
 from hsivi.record import write_json
 
 EXPERIMENT = load_experiment("toy2d", "smoke")

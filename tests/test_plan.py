@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from hsivi import cost, downloads, layout, plan, plan_text, work
+from hsivi import layout
 from hsivi.__main__ import main
 from hsivi.config import ROOT, load_experiment
-from hsivi.cost import Estimate, Rates
-from hsivi.jobs import STAGES, Job, jobs, took
 from hsivi.methods import Cell, cells
+from hsivi.planning import cost, downloads, plan, plan_text, work
+from hsivi.planning.cost import Estimate, Rates
+from hsivi.planning.jobs import STAGES, Job, jobs, took
 from hsivi.record import write_json
 
 

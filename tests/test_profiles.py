@@ -10,12 +10,13 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from hsivi import layout, methods, resources
+from hsivi import layout, methods
 from hsivi.config import ROOT, SCALES, experiment_files, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
+from hsivi.planning import resources
+from hsivi.planning.resources import Need, Stage, of_job, of_report
 from hsivi.record import read_json, read_record
-from hsivi.resources import Need, Stage, of_job, of_report
 
 REFERENCE = ROOT / "results" / "reference"
 PROFILES = sorted((ROOT / "profiles").glob("*/profile.yaml"))

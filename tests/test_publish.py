@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsivi import cost, figures, layout, manifest, methods, rates
+from hsivi import layout, methods
 from hsivi.__main__ import main
 from hsivi.arrays import load_arrays, load_metadata, save_arrays
 from hsivi.config import ConfigError, load_experiment
 from hsivi.experiment import Experiment, Method
-from hsivi.figures import as_published, draw_published
+from hsivi.planning import cost, rates
 from hsivi.provenance import file_digest
-from hsivi.publish import publish
+from hsivi.publishing import figures, manifest
+from hsivi.publishing.figures import as_published, draw_published
+from hsivi.publishing.publish import publish
 from hsivi.record import read_json, read_record, write_json, write_record
 from hsivi.reporting import selected
 from tests.test_reports_samplers import write
@@ -185,7 +187,7 @@ def test_limits_follow_what_is_published_in_the_checkout(run: Path, tmp_path: Pa
     monkeypatch.setattr(cost, "PUBLISHED", folder)
     publish([ring()], tmp_path / "elsewhere")
     assert not table.exists()
-    monkeypatch.setattr("hsivi.publish.REFERENCE", folder)
+    monkeypatch.setattr("hsivi.publishing.publish.REFERENCE", folder)
     publish([ring()], folder)
     assert "sample,ring,ddim,mixture,ddim," in table.read_text()
 
@@ -201,7 +203,7 @@ def test_a_figure_that_reads_past_the_watch_is_found(run: Path, monkeypatch) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(str((layout.results_folder() / SCALE / samples("ddim")).exists()))
 
-    monkeypatch.setattr("hsivi.publish.render", render)
+    monkeypatch.setattr("hsivi.publishing.publish.render", render)
     with pytest.raises(RuntimeError, match="got another picture from the reduced results"):
         publish([ring()], Path("elsewhere"))
     assert not list(Path("elsewhere").glob("*"))

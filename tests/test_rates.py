@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from hsivi import cost, jobs, rates, resources, work
 from hsivi.config import load_experiment
 from hsivi.data import conditioned_diffusion
 from hsivi.methods import Cell
-from hsivi.rates import Slowest
+from hsivi.planning import cost, jobs, rates, resources, work
+from hsivi.planning.rates import Slowest
 from tests.test_plan import job, write_note
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hsivi.arrays import load_arrays, load_metadata, save_arrays
 from hsivi.config import ConfigError
 from hsivi.provenance import file_digest
+from hsivi.publishing.reduction import merged, reduce
 from hsivi.reading import NotStoredError, box, read_arrays, watched
-from hsivi.reduction import merged, reduce
 
 SHAPE = (3, 2, 7, 4)
 VALUES = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)

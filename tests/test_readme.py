@@ -10,7 +10,7 @@ import pytest
 from hsivi import layout
 from hsivi.config import ROOT, load_experiment
 from hsivi.experiment import Experiment
-from hsivi.figures import as_published, published_experiments
+from hsivi.publishing.figures import as_published, published_experiments
 from reports._published import published
 from reports._verdicts import outcomes, verdict_counts
 

@@ -7,7 +7,7 @@ from hsivi import methods
 from hsivi.__main__ import main
 from hsivi.config import ROOT, ConfigError, load_experiment
 from hsivi.metrics.protocol import split
-from hsivi.publish import REFERENCE, publish, published
+from hsivi.publishing.publish import REFERENCE, publish, published
 from hsivi.record import Record, read_json, read_record
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hsivi import layout, yaml_text
 from hsivi.config import ROOT, SCALES, ConfigError, experiment_files, load_experiment, validate_config
 from hsivi.experiment import Experiment
+from hsivi.merging.product import products
 from hsivi.methods import Cell
-from hsivi.product import products
 from hsivi.record import read_record, write_record
 from hsivi.sources import SourceFile, published_sets
 from reports import index

@@ -16,7 +16,7 @@ import pytest
 from hsivi.config import load_experiment
 from hsivi.layout import CellFiles, note
 from hsivi.methods import Cell
-from hsivi.resources import of_job
+from hsivi.planning.resources import of_job
 from tests import slurm
 from tests.test_workflow import Checkout
 from tests.warm import Warm
@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_and_ends_like_a_local_one(cluster: slurm.Slurm, lo
     cluster.kill(number)
     said, _ = first.communicate()
     need = of_job("fit", load_experiment(CELL.experiment, CELL.scale), CELL)
-    assert asked == f"{need.mem_mb}M {need.runtime}:00", "Slurm got what hsivi.resources says"
+    assert asked == f"{need.mem_mb}M {need.runtime}:00", "Slurm got what hsivi.planning.resources says"
     assert not (tmp_path / FILES.fit).exists()
     (tmp_path / FILES.fit).write_bytes(b"cut off")  # what a node may leave; ours appear whole
 

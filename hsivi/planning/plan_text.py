@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from hsivi import plan
-from hsivi.downloads import Needed
-from hsivi.plan import Accuracy, Line, Plan
+from hsivi.planning import plan
+from hsivi.planning.downloads import Needed
+from hsivi.planning.plan import Accuracy, Line, Plan
 
 
 def lines(made: Plan, cores: int) -> list[str]:

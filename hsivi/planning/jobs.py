@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hsivi import layout, methods, work
+from hsivi import layout, methods
 from hsivi.config import ConfigError
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
+from hsivi.planning import work
 from hsivi.record import read_json
 
 STAGES = ("data", "pretrain", "reference", "fit", "sample", "measure", "time")
@@ -20,7 +21,7 @@ class Job(NamedTuple):
     Attributes:
         stage: its stage.
         experiment: its experiment.
-        size: its cost in units that jobs of one stage share, see `hsivi.work`.
+        size: its cost in units that jobs of one stage share, see `hsivi.planning.work`.
         output: what it writes.
         kind: kind of the experiment's data.
         dataset: its data set.

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hsivi.config import ConfigError
-from hsivi.merging import Copy, Merge
-from hsivi.product import Product
+from hsivi.merging.plan import Copy, Merge
+from hsivi.merging.product import Product
 
 CHUNK = 1 << 20
 

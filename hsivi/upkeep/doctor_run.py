@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hsivi import downloads, layout, machine, plan, run_lock, work
+from hsivi import layout, run_lock
 from hsivi.config import SCALES
-from hsivi.doctor import INSTALL, Check
 from hsivi.experiment import Experiment
-from hsivi.plan_text import size
+from hsivi.planning import downloads, plan, work
+from hsivi.planning.plan_text import size
+from hsivi.upkeep import machine
+from hsivi.upkeep.doctor import INSTALL, Check
 
 GPU_TRACES = (Path("/dev/nvidia0"), Path("/dev/kfd"))
 """Device files of the drivers of NVIDIA and AMD."""

@@ -1,8 +1,8 @@
 """The slowest published rates, in a small table, so that limits can be set without reading all records.  No torch here.
 
 Snakemake asks for limits in each of its processes, and in copies of the checkout that lack published results.  So
-``rates.csv`` has, of each row of the comparison, the stage's slowest published job.  `hsivi.publish` writes it, and a
-test holds it to the records.
+``rates.csv`` has, of each row of the comparison, the stage's slowest published job.  `hsivi.publishing.publish` writes
+it, and a test holds it to the records.
 """
 
 import csv
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from hsivi import cost
-from hsivi.cost import Key, Rates, Taken
-from hsivi.jobs import Job
+from hsivi.planning import cost
+from hsivi.planning.cost import Key, Rates, Taken
+from hsivi.planning.jobs import Job
 from hsivi.record import write_atomically
 
 TABLE = Path(__file__).with_name("rates.csv")

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hsivi import downloads, layout, methods, run_lock
+from hsivi import layout, methods, run_lock
 from hsivi.config import SCALES, check_choice, experiment_files, load_experiment
-from hsivi.plan_text import size
+from hsivi.planning import downloads
+from hsivi.planning.plan_text import size
 
 HALF_WRITTEN = ".partial"
 """Ending of arrays, checkpoints and downloads that are being written."""

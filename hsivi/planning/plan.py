@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from hsivi import cost, downloads, work
-from hsivi.cost import Estimate, Source
 from hsivi.experiment import Experiment
-from hsivi.jobs import STAGES, Job, jobs, took
+from hsivi.planning import cost, downloads, work
+from hsivi.planning.cost import Estimate, Source
+from hsivi.planning.jobs import STAGES, Job, jobs, took
 
 GPU_RATE = 1e13
 """Multiplications a second of one GPU where none was measured: a tenth of what a data-centre card can do at most."""

@@ -34,7 +34,7 @@ def _experiments(options: argparse.Namespace, scope: str) -> list[Experiment]:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from hsivi import doctor
+    from hsivi.upkeep import doctor
 
     checks = []
     for check in doctor.examine(_experiments(options, "core"), GIVEN_THREADS):
@@ -44,7 +44,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from hsivi import machine, plan, plan_text
+    from hsivi.planning import plan, plan_text
+    from hsivi.upkeep import machine
 
     cores = options.cores or str(max(int(machine.usable_cores() or 1), 1))
     if not cores.isdecimal() or int(cores) < 1:
@@ -54,7 +55,7 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _clean(options: argparse.Namespace) -> None:
-    from hsivi import cleaning
+    from hsivi.upkeep import cleaning
 
     for line in cleaning.clean(options.scale, options.experiments, options.all, options.dry_run):
         print(line, flush=True)

@@ -66,7 +66,7 @@ def examine(experiments: Sequence[Experiment], given_threads: str | None) -> Ite
         experiments: what is to be run.
         given_threads: OMP_NUM_THREADS as the user has set it.
     """
-    from hsivi import doctor_run
+    from hsivi.upkeep import doctor_run
 
     yield from python()
     yield from packages()

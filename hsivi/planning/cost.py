@@ -3,7 +3,7 @@
 A job takes its size times what a unit of size took before.  Asked first are the jobs that are most like it (its row,
 then other rows of its method, then its method on other data of the kind, then its experiment, then all on data of the
 kind), and for each of these first the finished jobs of this scale, then published results of this scale, then other
-scales, one's own first.  Limits for clusters ask the slowest published jobs instead, see `hsivi.rates`.
+scales, one's own first.  Limits for clusters ask the slowest published jobs instead, see `hsivi.planning.rates`.
 """
 
 from collections import defaultdict
@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from hsivi import layout, work
+from hsivi import layout
 from hsivi.config import ROOT, SCALES, experiment_files, load_experiment
-from hsivi.jobs import Job, jobs, noted, took
+from hsivi.planning import work
+from hsivi.planning.jobs import Job, jobs, noted, took
 
 GUESS = {"data": 3.0, "pretrain": 40.0, "reference": 8.0, "fit": 50.0, "sample": 6.0, "measure": 3.0, "time": 60.0}
 """Seconds of a job of each stage where nothing like it was ever finished, as measured on 2-D data at scale quick on

@@ -1,19 +1,19 @@
 """What a job asks of a cluster: memory, minutes and GPUs.  No torch here: the rules ask.
 
 A limit must never end a job that would have finished, and a job that asks for much waits long.  So a limit is an
-overhead plus `MARGIN` times an estimate.  That is the work which an experiment states (`hsivi.work`), times the slowest
-rate among those published jobs that are most like it (`hsivi.rates`), and what does not grow with the size.  Where
-nothing like it was ever published, it is the guess of `hsivi.cost`.  A second attempt may take twice as much.
-Limits decide nothing about results; ``--set-resources`` replaces them.
+overhead plus `MARGIN` times an estimate.  That is the work which an experiment states (`work`), times the slowest rate
+among those published jobs that are most like it (`rates`), and what does not grow with the size.  Where nothing like it
+was ever published, it is the guess of `cost`.  A second attempt may take twice as much.  Limits decide nothing about
+results; ``--set-resources`` replaces them.
 """
 
 import math
 from typing import Literal, NamedTuple
 
-from hsivi import cost, jobs, rates
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.work import has_published_size
+from hsivi.planning import cost, jobs, rates
+from hsivi.planning.work import has_published_size
 
 Stage = Literal["data", "pretrain", "reference", "fit", "sample", "measure", "time"]
 

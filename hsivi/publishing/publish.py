@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from hsivi import layout, manifest, methods, rates, reduction
+from hsivi import layout, methods
 from hsivi.config import ROOT, ConfigError
 from hsivi.experiment import Experiment
+from hsivi.planning import rates
 from hsivi.provenance import file_digest
+from hsivi.publishing import manifest, reduction
 from hsivi.reading import Looks, watched
 from hsivi.record import read_record
 from hsivi.rendering import in_parallel, render
@@ -32,7 +34,7 @@ KEPT = (".png", ".csv", ".md")
 def publish(experiments: Sequence[Experiment], folder: Path = REFERENCE) -> list[Path]:
     """Publish experiments of one scale and scope, in place of what was published of them.
 
-    Limits on clusters rest on published durations, so the table of `hsivi.rates` is written again.
+    Limits on clusters rest on published durations, so the table of `hsivi.planning.rates` is written again.
 
     Arguments:
         experiments: what is published; their results lie where `hsivi.layout` says.

@@ -14,7 +14,7 @@ from typing import Any
 from hsivi import methods, provenance
 from hsivi.config import ROOT, ConfigError, parse_experiment
 from hsivi.experiment import Experiment
-from hsivi.product import Product
+from hsivi.merging.product import Product
 from hsivi.stages import settings
 
 

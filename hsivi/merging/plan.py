@@ -2,7 +2,7 @@
 
 Only products of this checkout's experiments are looked for, so that no name in a foreign folder becomes a path.  One is
 taken over if its digests hold, it was made with this checkout's code and settings, and whatever it was made from is
-here to the byte.  What is here is never overwritten, and links are never followed.  `hsivi.taking_over` does it.
+here to the byte.  What is here is never overwritten, and links are never followed.  `taking_over` does it.
 """
 
 import os
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hsivi import origin
 from hsivi.arrays import load_arrays
 from hsivi.config import SCALES, ConfigError, check_choice, experiment_files, load_experiment, one_line
-from hsivi.origin import UntoldError
-from hsivi.product import Product, products
+from hsivi.merging import origin
+from hsivi.merging.origin import UntoldError
+from hsivi.merging.product import Product, products
+from hsivi.merging.result_differences import words
 from hsivi.provenance import file_digest
 from hsivi.record import read_json, read_record
-from hsivi.result_differences import words
 from hsivi.timing_record import read_timing
 
 

@@ -1,0 +1,1 @@
+"""Commands that look after a checkout: ``plan``, ``doctor`` and ``clean``."""
