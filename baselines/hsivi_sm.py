@@ -5,7 +5,7 @@ Proposition 1 starts at the score model too; Algorithm 2 trains both (eq. (18)-(
 the layers' network.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from hsivi.bridge import DiffusionBridge
 from hsivi.checkpoint import Session
 from hsivi.hierarchy import DDIMHierarchy
+from hsivi.joint_layers import initial_hierarchy, part, reason_to_decline, sample_layers, untrained_parameters
 from hsivi.noise import SampleNoise
 from hsivi.objective import ScoreMatching
 from hsivi.problem import Problem
@@ -41,17 +42,13 @@ CONTRACT = {
 
 def skip(problem: Problem, config: Recipe) -> str | None:
     """Decline a score that is a formula, and a last layer without noise."""
-    if not isinstance(problem.teacher, NetworkScoreModel):
-        return "its layers and its critic start from the score model's network, and here the score is a formula"
-    if problem.schedule.sigma(problem.grid[0]) == 0:
-        return "the time grid ends at clean data, where the last layer has no density; take one that does not, as hsivi"
-    return None
+    return reason_to_decline(problem)
 
 
 def fit(problem: Problem, config: Recipe, seeds: tuple[int, ...], session: Session) -> list[dict[str, Tensor]]:
     """Train one replica a seed and return the layers' and the critic's parameters of each."""
     copies = [problem.copies(len(seeds)).accelerated(config) for _ in ("layers", "critic")]
-    hierarchy, critic = _hierarchy(problem, copies[0], config), copies[1]
+    hierarchy, critic = initial_hierarchy(problem, copies[0], config), copies[1]
     _start(problem, hierarchy, critic)
     trainer = JointTrainer(
         hierarchy=hierarchy,
@@ -74,47 +71,26 @@ def fit(problem: Problem, config: Recipe, seeds: tuple[int, ...], session: Sessi
 
 def untrained(problem: Problem, config: Recipe) -> dict[str, Tensor]:
     """Return the parameters before training, of which no duration depends."""
-    hierarchy = _hierarchy(problem, problem.copies(1), config)
-    return {name: parameter.detach() for name, parameter in hierarchy.named_parameters()}
+    return untrained_parameters(problem, config)
 
 
 def sample(problem: Problem, config: Recipe, noise: SampleNoise, state: dict[str, Tensor]) -> Iterator[Tensor]:
     """Yield x_{T-1}, ..., x_0."""
-    layers = problem.network.with_parameters(_part(state, "network."))
-    hierarchy = DDIMHierarchy(layers, problem.grid, config.eta, state["log_variance"])
-    hierarchy.score_model = problem.counted(hierarchy.score_model)
-
-    def step_noise(t: int) -> Tensor:
-        drawn = noise.step(t)[None]
-        return drawn if t > 0 or config.final_noise else torch.zeros_like(drawn)
-
-    for x in hierarchy.propagate(noise.prior()[None], problem.nfe, 0, step_noise):
-        yield x[0]
+    yield from sample_layers(problem, config, noise, state)
 
 
 def estimated_score(problem: Problem, config: Recipe, state: dict[str, Tensor], x: Tensor, t: int) -> Tensor:
     """Return the critic's estimate of grad log q_t at ``x`` of shape (n, \\*event)."""
-    critic = problem.network.with_parameters(_part(state, "critic."))
+    critic = problem.network.with_parameters(part(state, "critic."))
     return critic.score(x[None], problem.grid[t].to(x))[0]
-
-
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _hierarchy(problem: Problem, score_model: NetworkScoreModel, config: Recipe) -> DDIMHierarchy:
-    first = next(score_model.network.parameters())
-    shape = problem.event_shape if config.variance != "isotropic" else (1,) * len(problem.event_shape)
-    log_variance = torch.zeros(score_model.network.replicas, *shape, dtype=first.dtype, device=first.device)
-    return DDIMHierarchy(score_model, problem.grid, config.eta, log_variance)
 
 
 @torch.no_grad()
 def _start(problem: Problem, hierarchy: DDIMHierarchy, critic: NetworkScoreModel) -> None:
     """Set layers and critic to an earlier training of the row, where there is one."""
     for replica, state in enumerate(problem.earlier):
-        hierarchy.network.fill(replica, _part(state, "network."))
-        critic.network.fill(replica, _part(state, "critic."))
+        hierarchy.network.fill(replica, part(state, "network."))
+        critic.network.fill(replica, part(state, "critic."))
         hierarchy.log_variance[replica] = state["log_variance"][0]
 
 
