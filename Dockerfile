@@ -1,8 +1,10 @@
 # docker build -t hsivi-bench .
+# mkdir -p out
 # docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/out:/out" hsivi-bench make reproduce SCALE=smoke
 #
 # The packages of constraints.txt, as "make" installs them, without the tools of the extra dev.  Results, reports,
 # downloads and what Snakemake remembers lie in /out, so that a second run goes on there.
+# What was tried with it, and what not, is in docs/cluster.md.
 FROM python:3.11-slim-bookworm
 
 # Versions of Debian's packages are those of its release; pinned ones vanish from the mirrors with every correction.
