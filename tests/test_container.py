@@ -76,7 +76,9 @@ def test_what_is_copied_is_there_and_what_is_needed_is_not_left_out() -> None:
         assert (ROOT / path).exists() and not is_left_out(path), path
 
 
-@pytest.mark.parametrize("path", [".git", ".venv", ".snakemake", "results/quick", "reports/paper", "hsivi/__pycache__"])
+@pytest.mark.parametrize(
+    "path", [".git", ".venv", ".snakemake", ".benchmarks", "results/quick", "reports/paper", "hsivi/__pycache__"]
+)
 def test_what_belongs_to_this_machine_stays_here(path: str) -> None:
     assert is_left_out(path)
 
