@@ -10,6 +10,7 @@ EXPERIMENTS ?=
 CORES ?= all
 DEVICES ?= 1
 PYTHON ?= $(shell command -v python3.11 || echo python3)
+REPORTS := $(or $(HSIVI_REPORTS),reports)
 BIN := .venv/bin
 STAMP := .venv/installed
 # Where nothing is installed yet, figures make do with a small environment of their own.
@@ -21,13 +22,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 reproduce: environment
 	@snakemake --cores $(CORES) --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" devices="$(DEVICES)"
-	@echo "Done. Open $(or $(HSIVI_REPORTS),$(CURDIR)/reports)/$(SCALE)/index.html"
+	@echo "Done. Open $(abspath $(REPORTS))/$(SCALE)/index.html"
 
 figures: $(LIGHT)/installed
-	@$(LIGHT)/bin/python -m hsivi figures --scale "$(SCALE)" --scope "$(SCOPE)" $(if $(strip $(EXPERIMENTS)),--experiments $(EXPERIMENTS))
+	@$(LIGHT)/bin/python -m hsivi figures --to "$(REPORTS)/reference" --scale "$(SCALE)" --scope "$(SCOPE)" $(if $(strip $(EXPERIMENTS)),--experiments $(EXPERIMENTS))
 
 report: environment
-	@snakemake --cores 1 --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" --report "reports/$(SCALE)/snakemake-report.html"
+	@snakemake --cores 1 --config scale="$(SCALE)" scope="$(SCOPE)" experiments="$(EXPERIMENTS)" --report "$(REPORTS)/$(SCALE)/snakemake-report.html"
 
 test: environment check
 	@pytest -n 2 --dist loadfile  # a file stays on one worker, so that its long runs are made once

@@ -51,7 +51,7 @@ class Submitter:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         environment = {**os.environ, **self.cluster.environment, "PYTHONPATH": str(self.checkout.folder)}
-        environment["PATH"] = os.pathsep.join([environment["PATH"], str(Path(sys.executable).parent)])
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         return subprocess.Popen(
             ["snakemake", *arguments],
             cwd=self.checkout.folder,
