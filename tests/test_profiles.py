@@ -69,12 +69,17 @@ def seconds(job: Job) -> float | None:
         scale, experiment = job.experiment.scale, job.experiment.name
         folders = [layout.DatasetFiles(scale, experiment, dataset).folder for dataset in job.experiment.data.datasets]
         notes = [folder / name for folder in folders if (folder / name).is_file()]
-        return max((float(read_json(note)["seconds"]) for note in notes), default=None)
+        return max((_seconds(note) for note in notes), default=None)
     if job.stage == "measure":
         record = layout.CellFiles(job.cell).record
         return read_record(record).seconds["measure"] if record.is_file() else None
     note = layout.CellFiles(job.cell).folder / {"fit": "fit.json", "sample": "samples.json"}.get(job.stage, "none")
-    return float(read_json(note)["seconds"]) if note.is_file() else None
+    return _seconds(note) if note.is_file() else None
+
+
+def _seconds(note: Path) -> float:
+    made = read_json(note)  # of a training that was interrupted, ``seconds`` are those of its last part
+    return max(float(made["seconds"]), float(made.get("training_seconds", 0.0)))
 
 
 FINISHED = list(finished())

@@ -22,7 +22,7 @@ UNCERTAIN = re.compile(r"\d+\.\d+ ± \d+\.\d+")
 def texts() -> set[str]:
     """Return every cell of the published tables, without the mark of the best."""
     found = set()
-    for path in REFERENCE.glob("quick/*/tables/*.csv"):
+    for path in REFERENCE.glob("*/*/tables/*.csv"):
         with path.open(newline="") as file:
             found |= {cell.removesuffix(" *") for row in csv.reader(file) for cell in row}
     return found
