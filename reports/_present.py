@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from hsivi import layout, methods
-from hsivi.config import SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
+from hsivi.config import ROOT, SCALES, SCOPES, ConfigError, check_choice, experiment_files, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
 from hsivi.reporting import Report
@@ -60,7 +60,11 @@ def found(scale: str, scope: str | None = None, names: Sequence[str] | None = No
     collected, on_disk = _collected(scale), recorded(scale)
     there = sorted({cell.experiment for cell in (*collected, *on_disk)} & set(experiment_files()))
     if not there:
-        raise ConfigError(f"results/{scale}: got no records, expected those of a run; run make reproduce SCALE={scale}")
+        published = ROOT / "results" / "reference"
+        hint = f", or look at the published ones with HSIVI_RESULTS={published}" if (published / scale).is_dir() else ""
+        raise ConfigError(
+            f"results/{scale}: got no records, expected those of a run; run make reproduce SCALE={scale}{hint}"
+        )
     for name in names or ():
         check_choice("--experiments", name, tuple(there))
     together = [name for name in dict.fromkeys(cell.experiment for cell in collected) if name in there] or there

@@ -382,7 +382,10 @@ def test_experiments_may_be_chosen(both):
     ("arguments", "words"),
     [
         (["--scale", "quik"], "did you mean 'quick'?"),
-        (["--scale", "quick"], "got no records, expected those of a run; run make reproduce SCALE=quick"),
+        (
+            ["--scale", "quick"],
+            f"run make reproduce SCALE=quick, or look at the published ones with HSIVI_RESULTS={ROOT}/",
+        ),
         (["--scale", SCALE, "--experiments", "rink"], "did you mean 'ring'?"),
         (["--scale", SCALE, "--scope", "half"], "expected one of core, full"),
     ],
