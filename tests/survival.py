@@ -33,6 +33,8 @@ class Run:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A shell starts what is in its background deaf to Ctrl-C; these tests may be there.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait_for(self, words: str, times: int = 1) -> None:
