@@ -8,6 +8,7 @@ torch.
 import contextlib
 import hashlib
 import json
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -182,7 +183,8 @@ def read_record(path: Path) -> Record:
     record: Record = validate_config(Record, content, str(path))
     if record.sha256 != content_digest(content) and not _edited_allowed.get():
         raise ConfigError(
-            f"{path}: got content that differs from its digest, expected it as it was measured; somebody edited it: "
-            f"delete the file and run snakemake"
+            f"{path}: got content that differs from its digest, expected it as it was measured; somebody edited it, so "
+            f"measure it again: rm {shlex.quote(str(path))} && make reproduce SCALE={shlex.quote(record.scale)} "
+            f"EXPERIMENTS={shlex.quote(record.experiment)}"
         )
     return record

@@ -111,7 +111,8 @@ def read(cells: Sequence[Cell]) -> tuple[dict[Cell, Record], list[Finding]]:
             continue
         records[cell] = record
         if record.sha256 != content_digest(content):
-            words = "its content differs from its own digest: somebody edited it; delete the file and run snakemake"
+            words = "its content differs from its own digest: somebody edited it; measure it again: "
+            words += cell.command("measure")
             findings.append(Finding("edited", str(path), words))
         own = Cell(record.scale, record.experiment, record.dataset, record.label, cell.nfe)
         if own != cell:
