@@ -218,7 +218,7 @@ def _collect(options: argparse.Namespace) -> None:
     from hsivi.stages.collect import run
 
     experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
-    with run_lock.working(options.scale):
+    with run_lock.working(options.scale, by_hand=False):
         run(experiments)
 
 
@@ -252,7 +252,7 @@ def _report(options: argparse.Namespace) -> None:
     from hsivi.rendering import render
 
     experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
-    with run_lock.working(options.scale):
+    with run_lock.working(options.scale, by_hand=False):
         render(options.name, options.scale, experiments)
 
 

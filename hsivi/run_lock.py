@@ -85,11 +85,17 @@ def take(scale: str, patience: float | None = None) -> None:
 
 
 @contextlib.contextmanager
-def working(scale: str) -> Iterator[None]:
-    """Let runs know, for the length of a block, that a job of this scale is at work; a run has made the folder."""
+def working(scale: str, by_hand: bool = True) -> Iterator[None]:
+    """Let runs know, for the length of a block, that a job of this scale is at work; a run has made the folder.
+
+    Arguments:
+        scale: whose results are written.
+        by_hand: whether later runs must know of the job where no run has started it.  Reports, perhaps drawn from a
+            folder of published results, leave nothing there.
+    """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            file = stack.enter_context(layout.jobs_lock(scale).open("a"))
+            file = stack.enter_context(layout.jobs_lock(scale).open("a" if by_hand else "r"))
             fcntl.flock(file, fcntl.LOCK_SH)  # a run that looks whether jobs are at work holds it for a moment
         yield
 

@@ -1,6 +1,7 @@
 """Tables, figures and the page from the results in the checkout, where nothing heavy can be imported."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,21 @@ def test_every_reduced_file_comes_from_one_that_a_record_names() -> None:
         reduced = {name: entry["reduced_from"] for name, entry in listed.items() if "reduced_from" in entry}
         assert reduced
         assert all(named[f"results/{folder.name}/{name}"] == digest for name, digest in reduced.items())
+
+
+def test_a_report_leaves_nothing_among_published_results(tmp_path: Path) -> None:
+    """A file there would mark all later results as those of a changed checkout."""
+    results = tmp_path / "results"
+    shutil.copytree(REFERENCE / SCALE / "ring", results / SCALE / "ring")
+    before = set(results.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-m", "hsivi", "report", "table_samplers_ring", "--scale", SCALE, "--experiments", "ring"],
+        cwd=ROOT,
+        env={**os.environ, "HSIVI_RESULTS": str(results), "HSIVI_REPORTS": str(tmp_path / "reports")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "reports").rglob("table_samplers_ring.csv"))
+    assert set(results.rglob("*")) == before
