@@ -132,7 +132,6 @@ class Session:
         assert self.checkpoint is not None
         if not parallel.is_first():
             return
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         stored = {"identity": self.identity, "seconds": self.seconds, "state": trainer.state_dict()}
         with whole_or_not_at_all(self.checkpoint) as unfinished:
             torch.save(stored, unfinished)

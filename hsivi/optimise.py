@@ -26,14 +26,10 @@ def stop_where_not_finite(problem: str | None) -> None:
         problem: what is wrong with this process's own loss, or None.
 
     Raises:
-        NonFiniteLoss: with ``problem``, or saying that it was another process's loss.
+        NonFiniteLoss: with the ``problem`` of the first process that has one.
     """
-    if parallel.anywhere(problem is not None):
-        raise NonFiniteLoss(
-            problem
-            or "loss: got a non-finite value in another process, whose own line says where, expected finite "
-            "losses; lower the learning rates in the recipe"
-        )
+    if (found := parallel.first_problem(problem)) is not None:
+        raise NonFiniteLoss(found)
 
 
 class Optimiser:

@@ -93,13 +93,17 @@ def gather_rows(own: Tensor, count: int, batch: int) -> Tensor:
     return torch.cat(parts)
 
 
-def anywhere(here: bool) -> bool:
-    """Return whether something is so in any process; all have to ask."""
+def first_problem(own: str | None) -> str | None:
+    """Return what is wrong in the first process in which something is, or None; all have to ask, and hear the same."""
     if not dist.is_initialized():
-        return here
-    flag = torch.tensor(int(here))
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag)
+        return own
+    somewhere = torch.tensor(int(own is not None))
+    dist.all_reduce(somewhere, dist.ReduceOp.MAX)
+    if not somewhere:
+        return None
+    every: list[str | None] = [None] * processes()
+    dist.all_gather_object(every, own)
+    return next(problem for problem in every if problem is not None)
 
 
 def average_(tensors: Iterable[Tensor]) -> None:

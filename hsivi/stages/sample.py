@@ -150,11 +150,12 @@ class Pixels:
         Raises:
             NonFinite: one was not.
         """
-        if parallel.anywhere(not self.finite):
-            raise NonFinite(
-                f"samples of {title}: got non-finite pixels, expected finite images; change the row's settings, its "
-                f"time grid or its training"
-            )
+        problem = (
+            f"samples of {title}: got non-finite pixels, expected finite images; change the row's settings, its time "
+            f"grid or its training"
+        )
+        if (found := parallel.first_problem(None if self.finite else problem)) is not None:
+            raise NonFinite(found)
 
 
 def _states(experiment: Experiment, opened: OpenCell) -> list[State]:
