@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     inspecting.add_commands(add)
     upkeep.add_commands(add)
     keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
-    keep.add_argument("--manifest", action="store_true", help="only list what is published in manifest.json again")
+    keep.add_argument("--again", action="store_true", help="only draw what is published again from what is published")
     draw = add("figures", "render tables, figures and page from published results, without training", _figures)
     draw.add_argument("--from", dest="results", help="folder of published results (default results/reference)")
     draw.add_argument("--to", dest="reports", default="reports/reference", help="where they go (default %(default)s)")
@@ -223,13 +223,12 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from hsivi.publishing import manifest
+    from hsivi.publishing.again import publish_again
     from hsivi.publishing.publish import REFERENCE, publish
 
-    if options.manifest:
-        folder = REFERENCE / options.scale
-        check_choice("scale in results/reference", options.scale, tuple(p.name for p in REFERENCE.glob("*/")))
-        print(f"wrote {manifest.write(folder)}")
+    if options.again:
+        for line in publish_again(options.scale, REFERENCE):
+            print(line, flush=True)
         return
     if not options.experiments:
         raise ConfigError("--experiments: got none, expected names of finished experiments; name them")

@@ -10,6 +10,8 @@ from markupsafe import Markup
 FORMULA = re.compile(r"[\t\r]|\s*[=@]|\s*[+-](?!$|([\d.]+(e[+-]?\d+)?|inf|nan)(\s(?!.*\w\()[^|!=@]*)?$)")
 """A cell that a spreadsheet would compute; a number with its sign, and a deviation or words after it, is none."""
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
+PLAIN = re.compile(r"[ -~\n\t]*")
+"""What most texts are; pictures are too long to look at a character at a time in Python."""
 
 
 def csv_cell(text: str) -> str:
@@ -26,6 +28,8 @@ def markdown_cell(text: str) -> str:
 def visible(value: Any) -> Any:
     """Return a value whose texts, at any depth, have no characters that hide or turn round what is beside them."""
     if isinstance(value, str) and not isinstance(value, Markup):
+        if PLAIN.fullmatch(value):
+            return value
         return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf") else _spelt(c) for c in value)
     if isinstance(value, Mapping):
         return {visible(key): visible(one) for key, one in value.items()}

@@ -64,7 +64,7 @@ def start() -> None:
     """Set sizes and make output reproducible."""
     mpl.use("Agg")
     sns.set_theme(style="white", context="paper", font_scale=1.0)
-    mpl.rcParams.update({"svg.hashsalt": "hsivi", "savefig.bbox": "tight", "figure.dpi": 130})
+    mpl.rcParams.update({"svg.hashsalt": "hsivi", "figure.dpi": 130})
 
 
 def save(figure: Figure, scale: str, name: str) -> None:
@@ -73,12 +73,15 @@ def save(figure: Figure, scale: str, name: str) -> None:
         figure.text(
             0.5, 0.5, "smoke scale", fontsize=36, color="0.85", ha="center", va="center", rotation=20, zorder=-1
         )
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once; saving would do so twice for each format
+    extent = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
     for ending in ("png", "svg"):
         path = layout.reports(scale) / "figures" / f"{name}.{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         metadata: dict[str, Any] = {"Date": None} if ending == "svg" else {"Software": None}
-        figure.savefig(partial, format=ending, metadata=metadata)
+        figure.savefig(partial, format=ending, metadata=metadata, bbox_inches=extent)
         Path(partial).replace(path)
     plt.close(figure)
 

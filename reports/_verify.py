@@ -2,11 +2,13 @@
 
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from hsivi import layout, methods
 from hsivi.config import ConfigError
+from hsivi.publishing import manifest
 from hsivi.record import edited_allowed
 from hsivi.reporting import TABLE_FORMATS, Report, reports, table_files
 from reports import _evidence
@@ -28,6 +30,7 @@ class Verification:
 
     Attributes:
         run: the results.
+        published: whether the results are published ones, with tables beside the records.
         tables: names of the tables that are there and were computed again.
         cells: how many cells these have.
         records: how many records were read.
@@ -37,6 +40,7 @@ class Verification:
     """
 
     run: Run
+    published: bool = False
     tables: list[str] = field(default_factory=list)
     cells: int = 0
     records: int = 0
@@ -91,9 +95,12 @@ def verify(
     Raises:
         ConfigError: there are no results, or a name is not known.
     """
-    done = Verification(found(scale, scope, names))
+    done = Verification(found(scale, scope, names), published=(_results(scale) / manifest.NAME).exists())
     _check_records(done, Digests(_evidence.LARGE if quick else None))
-    done.findings += _evidence.metrics(done.run)
+    if done.published:
+        done.findings += _manifest(scale)
+    else:
+        done.findings += _evidence.metrics(done.run)
     _check_tables(done)
     return done
 
@@ -114,10 +121,25 @@ def _check_records(done: Verification, digests: Digests) -> None:
     done.skipped = len(digests.skipped)
 
 
+def _results(scale: str) -> Path:
+    return layout.results_folder() / scale
+
+
+def _manifest(scale: str) -> Iterator[Finding]:
+    """Yield where published files are not those that the manifest lists."""
+    try:
+        for problem in manifest.problems(_results(scale)):
+            name, _, words = problem.partition(": ")
+            yield Finding("manifest", str(_results(scale) / name), words)
+    except ConfigError as error:
+        yield Finding("manifest", str(_results(scale) / manifest.NAME), str(error))
+
+
 def _check_tables(done: Verification) -> None:
     """Check files and page; of tables that this run does not have say so, unless others were asked about."""
     folder, known = layout.reports(done.run.scale), {r.name: r for r in reports() if r.table}
-    there = {p.stem for p in (folder / "tables").glob("*") if p.suffix[1:] in TABLE_FORMATS}
+    beside = _results(done.run.scale).glob("*/tables/*") if done.published else ()
+    there = {p.stem for p in (*(folder / "tables").glob("*"), *beside) if p.suffix[1:] in TABLE_FORMATS}
     path = folder / PAGE
     page = Page(path.read_text() if path.exists() else "")
     done.page = bool(page.tables)
@@ -143,7 +165,7 @@ def _check_table(done: Verification, report: Report, given: object, page: Page) 
         return
     done.tables.append(report.name)
     done.cells += sum(len(cells) for _, cells in table.rows)
-    done.findings += _in_files(table, report, done.run.scale)
+    done.findings += _in_files(table, _files_of(done, report))
     if report.name in page.tables:
         for difference in on_page(page.tables[report.name], table):
             done.findings.append(_finding(f"{PAGE}, {report.name}", table, difference, "page"))
@@ -153,12 +175,22 @@ def _check_table(done: Verification, report: Report, given: object, page: Page) 
         )
 
 
-def _in_files(table: Table, report: Report, scale: str) -> Iterator[Finding]:
-    """Yield where the files of a table differ from it."""
+def _files_of(done: Verification, report: Report) -> Iterator[tuple[str, Path, bool]]:
+    """Yield name, path and whether it has to be there of every file of a table: rendered ones, and published ones."""
+    rendered = layout.reports(done.run.scale)
+    published = [path for path in sorted(_results(done.run.scale).glob(f"*/tables/{report.name}.*")) if done.published]
     for file in table_files(report.name):
-        path = layout.reports(scale) / file
+        yield file, rendered / file, not published
+    for path in published:
+        yield str(path), path, True
+
+
+def _in_files(table: Table, files: Iterable[tuple[str, Path, bool]]) -> Iterator[Finding]:
+    """Yield where the files of a table differ from it."""
+    for file, path, expected in files:
         if not path.exists():
-            yield Finding("unchecked", file, "there is no such file")
+            if expected:
+                yield Finding("unchecked", file, "there is no such file")
             continue
         text, wanted = path.read_text(), table.text(path.suffix[1:])
         if text == wanted:

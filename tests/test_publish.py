@@ -15,10 +15,12 @@ from hsivi.experiment import Experiment, Method
 from hsivi.planning import cost, rates
 from hsivi.provenance import file_digest
 from hsivi.publishing import figures, manifest
+from hsivi.publishing.again import publish_again
 from hsivi.publishing.figures import as_published, draw_published
 from hsivi.publishing.publish import publish
 from hsivi.record import read_json, read_record, write_json, write_record
 from hsivi.reporting import selected
+from reports._verify import verify
 from tests.test_reports_samplers import write
 
 SCALE, NAME, DATASET = "smoke", "ring", "unit_ring"
@@ -167,6 +169,39 @@ def test_a_figure_without_its_arrays_is_shown_as_published(reference: Path) -> N
         (reference / SCALE / NAME / "figures" / "figure_blow_up.png").unlink()
         with pytest.raises(ConfigError, match="got no such file"):
             figures.draw(SCALE, [ring()], "figure_blow_up")
+
+
+def test_published_files_that_do_not_follow_are_found_and_drawn_again(reference: Path) -> None:
+    own = reference / SCALE / NAME
+    table, figure = own / "tables" / "table_samplers_ring.csv", own / "figures" / "figure_blow_up.png"
+    before = [path.read_bytes() for path in (table, figure)]
+    with layout.folders(reference, Path("drawn")):
+        done = verify(SCALE)
+        assert done.holds and "table_samplers_ring" in done.tables
+        table.write_text(table.read_text().replace("0.", "1.", 1))
+        figure.write_bytes(b"")
+        found = {finding.kind: finding.where for finding in verify(SCALE).findings if finding.fails}
+    assert set(found) == {"cell", "manifest"} and str(table) in found["cell"]
+    assert set(publish_again(SCALE, reference)) == {
+        f"wrote {path}" for path in (table, figure, reference / SCALE / "manifest.json")
+    }
+    assert [path.read_bytes() for path in (table, figure)] == before
+    with layout.folders(reference, Path("drawn")):
+        assert verify(SCALE).holds
+
+
+def test_a_manifest_that_is_none_is_a_finding(reference: Path) -> None:
+    (reference / SCALE / "manifest.json").write_text("{")
+    with layout.folders(reference, Path("drawn")):
+        assert [finding.kind for finding in verify(SCALE).findings if finding.fails] == ["manifest"]
+
+
+def test_a_figure_without_its_arrays_is_not_drawn_again(reference: Path) -> None:
+    (reference / SCALE / samples("dpm_solver_fast")).unlink()
+    figure = reference / SCALE / NAME / "figures" / "figure_blow_up.png"
+    figure.write_bytes(b"as it was")
+    assert "figure_blow_up: its arrays are not published; left as it is" in list(publish_again(SCALE, reference))
+    assert figure.read_bytes() == b"as it was"
 
 
 def test_a_result_that_its_record_was_not_made_from_is_not_published(run: Path, monkeypatch) -> None:

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from hsivi import methods
+from hsivi import layout, methods
 from hsivi.__main__ import main
 from hsivi.config import ROOT, ConfigError, load_experiment
 from hsivi.metrics.protocol import split
 from hsivi.publishing.publish import REFERENCE, publish, published
 from hsivi.record import Record, read_json, read_record
+from reports._verify import verify
 
 
 def mnist() -> dict[tuple[str, int], Record]:
@@ -30,6 +31,15 @@ def test_every_published_record_can_be_read_and_made_again() -> None:
         assert budget == f"nfe{record.nfe}"
         assert not record.commit.endswith("+changes")
         assert f"--experiment {experiment} " in record.command and f"--method {label} " in record.command
+
+
+@pytest.mark.parametrize("scale", sorted(path.name for path in REFERENCE.glob("*/")))
+def test_every_published_table_follows_from_the_records(scale: str, tmp_path) -> None:
+    """After a change to a table, ``hsivi publish --again`` draws it again."""
+    with layout.folders(REFERENCE, tmp_path):
+        done = verify(scale)
+    assert [finding for finding in done.findings if finding.fails] == []
+    assert set(done.tables) == {path.stem for path in REFERENCE.glob(f"{scale}/*/tables/*.csv")}
 
 
 def test_mnist_has_every_cell_of_scope_core() -> None:
@@ -68,3 +78,9 @@ def test_an_unfinished_run_is_not_published(tmp_path, monkeypatch, capsys) -> No
     assert main(["publish", "--scale", "smoke", "--experiments", "mnist"]) == 2
     assert "got no such file" in capsys.readouterr().err
     assert not (tmp_path / "reference").exists()
+
+
+def test_what_is_not_published_is_not_drawn_again(capsys) -> None:
+    assert main(["publish", "--scale", "smoke", "--again"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "got 'smoke', expected one of quick, paper" in line

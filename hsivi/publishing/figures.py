@@ -35,9 +35,10 @@ def draw_published(scale: str, scope: str, names: Sequence[str], results: Path, 
     check_choice("scale", scale, SCALES)
     known = published_experiments(scale, results)
     if not known:
+        where = results.parent if results.name in SCALES else "another folder"
         raise ConfigError(
-            f"{results}: got no results of scale {scale}, expected those that 'hsivi publish' wrote; name another "
-            f"folder with --from, or another scale"
+            f"{results}: got no results of scale {scale}, expected those that 'hsivi publish' wrote; name {where} "
+            f"with --from, or another scale"
         )
     for name in names:
         check_choice(f"experiment in {results / scale}", name, known)

@@ -136,7 +136,7 @@ def _watch(scale: str, experiments: Sequence[Experiment], name: str) -> Looks:
 
 
 def _compare(scale: str, experiments: Sequence[Experiment], full: Path, reduced: Path) -> None:
-    for report in _drawn(experiments):
+    for report in drawn(experiments):
         for file in report.files:
             if (full / scale / file).read_bytes() != (reduced / scale / file).read_bytes():
                 raise RuntimeError(
@@ -145,7 +145,7 @@ def _compare(scale: str, experiments: Sequence[Experiment], full: Path, reduced:
                 )
 
 
-def _drawn(experiments: Sequence[Experiment]) -> list[Report]:
+def drawn(experiments: Sequence[Experiment]) -> list[Report]:
     """Return tables and figures; a page names the folder of its results, so it cannot be the same."""
     return [report for report in selected(experiments) if not report.page]
 
