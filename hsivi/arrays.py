@@ -1,8 +1,7 @@
 """Arrays on disk: safetensors files, written atomically, read without executing anything.  No torch here."""
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from hsivi.config import ConfigError
-
-
-@contextlib.contextmanager
-def whole_or_not_at_all(path: Path) -> Iterator[Path]:
-    """Give the name of a file to write, which becomes ``path`` if the block ends well and goes away otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".partial")
-    try:
-        yield unfinished
-    except BaseException:  # a full disk, Ctrl-C
-        unfinished.unlink(missing_ok=True)
-        raise
-    unfinished.replace(path)
+from hsivi.writing import whole_or_not_at_all
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any] | None = None) -> None:
     """Write arrays, and metadata that JSON can hold, atomically as one safetensors file."""
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # keeps single numbers
-    with whole_or_not_at_all(path) as unfinished:
-        save_file(contiguous, unfinished, metadata={"json": json.dumps(metadata or {})})
+    with whole_or_not_at_all(path) as partial:
+        save_file(contiguous, partial, metadata={"json": json.dumps(metadata or {})})
 
 
 def map_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TextIO
 import torch
 
 from hsivi import parallel
-from hsivi.arrays import whole_or_not_at_all
+from hsivi.writing import whole_or_not_at_all
 
 
 class Resumable(Protocol):
@@ -133,8 +133,8 @@ class Session:
         if not parallel.is_first():
             return
         stored = {"identity": self.identity, "seconds": self.seconds, "state": trainer.state_dict()}
-        with whole_or_not_at_all(self.checkpoint) as unfinished:
-            torch.save(stored, unfinished)
+        with whole_or_not_at_all(self.checkpoint) as path:
+            torch.save(stored, path)
 
     def _restore(self, trainer: Resumable) -> None:
         if self.checkpoint is None or not self.checkpoint.exists():

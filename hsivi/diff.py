@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hsivi.config import ConfigError
-from hsivi.record import read_record, write_atomically
+from hsivi.record import read_record
 from hsivi.significance import LEVEL, ROUNDING, holm
 from hsivi.tidy import tidy
+from hsivi.writing import write_text
 
 KEY = ["experiment", "dataset", "method", "nfe", "metric"]
 COLUMNS = [*KEY, "seed", "value", "settings"]
@@ -170,7 +171,7 @@ def differs(table: pd.DataFrame) -> bool:
 
 def write(table: pd.DataFrame, path: Path) -> None:
     """Write every comparison as CSV."""
-    write_atomically(path, table.to_csv(index=False))
+    write_text(path, table.to_csv(index=False))
 
 
 def lines(table: pd.DataFrame) -> list[str]:

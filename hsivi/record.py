@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from hsivi.config import ConfigError, validate_config
 from hsivi.recipe import Frozen
+from hsivi.writing import write_text
 
 
 class Measurement(Frozen):
@@ -95,28 +95,13 @@ class Record(Frozen):
     sha256: str = ""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file in one step: readers see the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        unfinished = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-        except OSError:  # a full disk
-            unfinished.unlink()
-            raise
-    unfinished.chmod(0o644)
-    unfinished.replace(path)
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically.
 
     Raises:
         ValueError: a number is not finite.
     """
-    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

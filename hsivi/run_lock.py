@@ -10,7 +10,6 @@ Snakemake's alone has to do.
 import contextlib
 import fcntl
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +17,12 @@ from typing import IO
 
 from hsivi import layout
 from hsivi.config import ConfigError
+from hsivi.writing import UNFINISHED
 
 PATIENCE = 10.0
 """Seconds in which others may finish: a dry run, or jobs whose run was killed a moment ago."""
 SNAKEMAKE = Path(".snakemake", "locks")
 """Where Snakemake keeps its locks, lists of the files that a run reads and writes."""
-UNFINISHED = re.compile(r"\..+\.[a-z]+\.[a-z0-9_]{8}")
-"""Names that `hsivi.record.write_atomically` gives to files until they are whole.  Arrays and figures have one name
-until then, which the next attempt takes again."""
 
 _held: dict[Path, IO[str]] = {}
 
@@ -51,24 +48,26 @@ def held(scale: str) -> Iterator[None]:
     """Keep runs away for the length of a block; raises as `take`, at once."""
     path = layout.run_lock(scale).resolve()
     try:
-        take(scale, patience=0)
+        _take(scale, patience=0)
         yield
     finally:
         if path in _held:
             _held.pop(path).close()
 
 
-def take(scale: str, patience: float | None = None) -> None:
+def take(scale: str) -> None:
     """Hold the run's lock until this process ends, and remove what was half written.
 
-    Arguments:
-        scale: whose results are written.
-        patience: seconds to wait for others, `PATIENCE` by default.
-
     Raises:
-        ConfigError: another run, or a job of a run that was killed, is still at work.
+        ConfigError: another run, or a job of a run that was killed, is still at work after `PATIENCE` seconds.
     """
-    path, patient_until = layout.run_lock(scale), time.monotonic() + (PATIENCE if patience is None else patience)
+    _take(scale, PATIENCE)
+    with contextlib.suppress(OSError):
+        _remove_unfinished(scale)
+
+
+def _take(scale: str, patience: float) -> None:
+    path, patient_until = layout.run_lock(scale), time.monotonic() + patience
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not _acquire(scale):
@@ -79,7 +78,6 @@ def take(scale: str, patience: float | None = None) -> None:
                 )
             time.sleep(0.1)
         _wait_for_jobs(layout.jobs_lock(scale), scale, patient_until)
-        _remove_unfinished(scale)
     except OSError:
         return
 
@@ -156,8 +154,7 @@ def _remove_stale(scale: str) -> None:
 def _remove_unfinished(scale: str) -> None:
     """Remove what jobs were writing as they were killed."""
     for top in (layout.results_folder() / scale, layout.reports(scale)):
-        for folder, folders, files in os.walk(top):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        for folder, _, files in os.walk(top):
             for name in files:
                 if UNFINISHED.fullmatch(name):
                     Path(folder, name).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pydantic import Field
 from hsivi.config import ROOT, ConfigError, check_choice, validate_config
 from hsivi.fetching import AnySource, Local, Packages, Unusable, Url, copy, download, reason
 from hsivi.recipe import Count, Frozen
+from hsivi.writing import SUFFIX
 
 SOURCES = ROOT / "hsivi" / "data" / "sources.yaml"
 
@@ -173,7 +174,7 @@ def _fetch(label: str, file: SourceFile, source: AnySource, folder: Path, packag
     """Bring a file into the cache from one source; what is left there under its name is verified."""
     if not isinstance(source, Url):
         return _accept(file, source.path if isinstance(source, Local) else packages.member(source), source, folder)
-    partial = folder / f"{file.name}{'.gz' if source.unpack else ''}.partial"
+    partial = folder / f"{file.name}{'.gz' if source.unpack else ''}{SUFFIX}"
     while True:
         resumed = partial.exists()
         download(source.url, partial, label, None if source.unpack else file.bytes)

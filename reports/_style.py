@@ -1,6 +1,5 @@
 """What all figures share: one colour a method everywhere, sizes, what to say where nothing was run, and saving."""
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from hsivi import layout
 from hsivi.experiment import Experiment
+from hsivi.writing import whole_or_not_at_all
 
 # From Okabe and Ito's and Tol's palettes, which colour-blind readers can tell apart.
 COLOURS = {
@@ -77,12 +77,9 @@ def save(figure: Figure, scale: str, name: str) -> None:
     figure.set_layout_engine("none")  # laid out once; saving would do so twice for each format
     extent = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
     for ending in ("png", "svg"):
-        path = layout.reports(scale) / "figures" / f"{name}.{ending}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
         metadata: dict[str, Any] = {"Date": None} if ending == "svg" else {"Software": None}
-        figure.savefig(partial, format=ending, metadata=metadata, bbox_inches=extent)
-        Path(partial).replace(path)
+        with whole_or_not_at_all(layout.reports(scale) / "figures" / f"{name}.{ending}") as path:
+            figure.savefig(path, format=ending, metadata=metadata, bbox_inches=extent)
     plt.close(figure)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from hsivi import layout
-from hsivi.record import write_atomically
 from hsivi.reporting import table_files
+from hsivi.writing import write_text
 from reports._harmless import csv_cell, markdown_cell
 
 LATEX = {
@@ -139,7 +139,7 @@ class Table:
         """Write reports/<scale>/tables/<name>.csv, .md and .tex."""
         for file in table_files(name):
             path = layout.reports(scale) / file
-            write_atomically(path, self.text(path.suffix[1:]))
+            write_text(path, self.text(path.suffix[1:]))
 
     def text(self, ending: str) -> str:
         """Return the table in a format, one of `hsivi.reporting.TABLE_FORMATS`."""

@@ -7,8 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hsivi import layout
 from hsivi.experiment import Experiment
-from hsivi.record import write_atomically
 from hsivi.reporting import selected
+from hsivi.writing import write_text
 from reports import _page_claims, _page_run, table1_question, verdicts
 from reports._costs import headline
 from reports._findings import findings
@@ -50,7 +50,7 @@ TITLE = "Hierarchical semi-implicit variational inference against its rivals: me
 
 def render(scale: str, experiments: Sequence[Experiment]) -> None:
     """Write the page."""
-    write_atomically(layout.reports(scale) / "index.html", page(**content(scale, experiments)))
+    write_text(layout.reports(scale) / "index.html", page(**content(scale, experiments)))
 
 
 def page(**values: Any) -> str:

@@ -13,10 +13,11 @@ from hsivi.arrays import save_arrays
 from hsivi.config import load_experiment
 from hsivi.experiment import Experiment
 from hsivi.methods import Cell
-from hsivi.record import Measurement, Record, write_atomically, write_record
+from hsivi.record import Measurement, Record, write_record
 from hsivi.reporting import selected
 from hsivi.stages import collect, measure
 from hsivi.stages.common import needed
+from hsivi.writing import write_text
 from reports._tables import Table
 
 SCALE = "smoke"
@@ -100,5 +101,5 @@ def write_page(tables: dict[str, Table]) -> Path:
         head = "".join(f"<th>{escape(text)}</th>" for text in table.header)
         body += f'<table data-table="{name}"><thead><tr>{head}</tr></thead>' + "".join(f"<tr>{r}</tr>" for r in rows)
         body += "</table>\n"
-    write_atomically(path, f"<!doctype html><title>t</title><body>{body}<table><tr><td>other</td></tr></table></body>")
+    write_text(path, f"<!doctype html><title>t</title><body>{body}<table><tr><td>other</td></tr></table></body>")
     return path

@@ -63,6 +63,8 @@ TORCH_FREE = {
     "publishing/manifest",
     "publishing/publish",
     "publishing/figures",
+    "publishing/again",
+    "writing",
 }
 LAYERS = {
     "nouns": [

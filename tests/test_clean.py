@@ -12,6 +12,7 @@ from hsivi.config import ConfigError, load_experiment
 from hsivi.methods import Cell
 from hsivi.planning.jobs import jobs
 from hsivi.upkeep import cleaning
+from hsivi.writing import unfinished
 
 EXPERIMENT = load_experiment("toy2d", "smoke", "core")
 MOONS = layout.DatasetFiles("smoke", "toy2d", "moons")
@@ -60,15 +61,15 @@ def test_a_finished_run_stays(place: Path, capsys: pytest.CaptureFixture[str]) -
 def rubbish() -> dict[Path, str]:
     """Return what can go, by path, with a word of the reason."""
     results = Path("results/smoke")
-    unfinished = MOONS.score_model.with_name("other.safetensors")
+    other = MOONS.score_model.with_name("other.safetensors")
     return {
         write(layout.logs("smoke") / "fit" / "toy2d" / "moons" / "a.log"): "logs",
         write(layout.scratch(FIT)): "finished",
-        write(layout.scratch(FIT).with_suffix(".partial")): "half written",
-        write(layout.scratch(unfinished)): "nothing that an experiment names",
+        write(unfinished(layout.scratch(FIT))): "half written",
+        write(layout.scratch(other)): "nothing that an experiment names",
         write(results / ".scratch" / "gone" / "a" / "score_model.checkpoint"): "nothing that an experiment names",
-        write(MOONS.folder / ".data.json.x7f3"): "half written",
-        write(FIT.with_suffix(".partial")): "half written",
+        write(unfinished(MOONS.folder / "data.json")): "half written",
+        write(unfinished(FIT)): "half written",
         write(results / "toy2d" / "moons" / "gone" / "nfe5" / "record.json"): "no row gone",
         write(results / "toy2d" / "moons" / "ddim" / "nfe7" / "record.json"): "no budget 7",
         write(results / "toy2d" / "circles" / "data.json"): "no data set circles",

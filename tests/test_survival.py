@@ -14,6 +14,7 @@ import pytest
 
 from hsivi import layout, run_lock
 from hsivi.config import ROOT, ConfigError
+from hsivi.writing import unfinished
 from tests.survival import RUN, Run, finished, measured, tables
 from tests.test_workflow import Checkout
 from tests.warm import Warm
@@ -136,13 +137,14 @@ def test_only_what_was_half_written_is_removed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_lock, "_held", {})
     gone = [
-        "results/smoke/x/.record.json.ab12_xyz",
-        "reports/smoke/.index.html.aaaaaaaa",
-        "results/smoke/.m.csv.12345678",
+        *("results/smoke/x/record.json", "results/smoke/.scratch/x/fit.checkpoint", "results/smoke/m.csv"),
+        *("reports/smoke/index.html", "reports/smoke/figures/figure1.svg"),
     ]
+    gone = [str(unfinished(Path(name))) for name in gone]
     kept = [
-        *("results/smoke/x/record.json", "results/smoke/.scratch/.a.json.aaaaaaaa", "results/smoke/x/.gitignore"),
-        *("results/quick/x/.record.json.ab12_xyz", "reports/smoke/a.json.aaaaaaaa", "results/smoke/.a.json.bak"),
+        *("results/smoke/x/record.json", "results/smoke/.scratch/x/fit.checkpoint", "results/smoke/x/.gitignore"),
+        *("results/quick/x/.record.json.ab12cdef.partial", "reports/smoke/a.json.ab12cdef.partial"),
+        *("results/smoke/.a.json.bak", "results/smoke/.a.json.partial", "results/smoke/.a.json.ab12cdeg.partial"),
     ]
     for name in (*gone, *kept):
         Path(name).parent.mkdir(parents=True, exist_ok=True)

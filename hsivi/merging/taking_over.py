@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from hsivi.config import ConfigError
 from hsivi.merging.plan import Copy, Merge
 from hsivi.merging.product import Product
+from hsivi.writing import unfinished
 
 CHUNK = 1 << 20
 
@@ -59,16 +59,14 @@ def _copy(source: Path, target: Path, digest: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     found = hashlib.sha256()
     reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    writing, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    partial = Path(name)
+    partial = unfinished(target)
     try:
-        with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb") as copied:
+        with os.fdopen(reading, "rb") as file, partial.open("xb") as copied:
             while chunk := file.read(CHUNK):
                 found.update(chunk)
                 copied.write(chunk)
         if found.hexdigest() != digest:
             raise ConfigError(f"{source}: got other content than a moment ago, expected no job to run there; try again")
-        partial.chmod(0o644)
         _name(partial, target)
     finally:
         partial.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from hsivi.planning import cost
 from hsivi.planning.cost import Key, Rates, Taken
 from hsivi.planning.jobs import Job
-from hsivi.record import write_atomically
+from hsivi.writing import write_text
 
 TABLE = Path(__file__).with_name("rates.csv")
 COLUMNS = ("stage", "experiment", "label", "kind", "method", "size", "seconds")
@@ -71,7 +71,7 @@ def text(finished: Iterable[Taken]) -> str:
 
 def write() -> None:
     """Write the table of what is published now."""
-    write_atomically(TABLE, text(cost.published()))
+    write_text(TABLE, text(cost.published()))
     read.cache_clear()
 
 

@@ -4,8 +4,9 @@ import io
 
 from hsivi import layout, methods
 from hsivi.experiment import Experiment
-from hsivi.record import read_record, write_atomically
+from hsivi.record import read_record
 from hsivi.tidy import tidy
+from hsivi.writing import write_text
 
 
 def run(experiments: list[Experiment]) -> None:
@@ -14,4 +15,4 @@ def run(experiments: list[Experiment]) -> None:
     table = tidy([read_record(layout.CellFiles(cell).record) for cell in cells])
     text = io.StringIO()
     table.to_csv(text, index=False)
-    write_atomically(layout.metrics_table(experiments[0].scale), text.getvalue())
+    write_text(layout.metrics_table(experiments[0].scale), text.getvalue())

@@ -16,9 +16,8 @@ from hsivi import layout, methods, run_lock
 from hsivi.config import SCALES, check_choice, experiment_files, load_experiment
 from hsivi.planning import downloads
 from hsivi.planning.plan_text import size
+from hsivi.writing import SUFFIX
 
-HALF_WRITTEN = ".partial"
-"""Ending of arrays, checkpoints and downloads that are being written."""
 REFERENCE = "reference"
 """A finished reference keeps its checkpoint on purpose: a new metric does not cost hours of chains."""
 
@@ -121,7 +120,7 @@ def _scratch(folder: Path, experiments: Sequence[str] | None, everything: bool) 
             output = outputs.get(path)
             if everything:
                 yield Item(path, "a checkpoint of an experiment that goes")
-            elif path.suffix == HALF_WRITTEN:
+            elif path.suffix == SUFFIX:
                 yield Item(path, "a checkpoint that was half written")
             elif output is None:
                 yield Item(path, "a checkpoint of nothing that an experiment names")
@@ -168,8 +167,7 @@ def _unnamed(scale: str, folder: Path) -> Iterator[Item]:
 def _half_written(folder: Path) -> Iterator[Item]:
     """Yield what a killed job left of files that were to be put in place in one step."""
     for path in sorted(folder.iterdir()):
-        unfinished = path.name.startswith(".") or path.suffix == HALF_WRITTEN
-        if unfinished and path.is_file() and not path.is_symlink():
+        if path.name.startswith(".") and path.is_file() and not path.is_symlink():
             yield Item(path, "a file that was half written")
 
 
@@ -182,7 +180,7 @@ def _cached() -> Iterator[Item]:
         names = {file["name"] for file in listed[folder.name]["files"]} if folder.name in listed else set()
         for path in sorted(_inside(folder)[0]):
             # Downloads continue where they stopped, so what is left of a listed file stays.
-            name = path.name.removesuffix(HALF_WRITTEN).removesuffix(".unverified")
+            name = path.name.removesuffix(SUFFIX).removesuffix(".unverified")
             if path.name != ".lock" and name not in names and name.removesuffix(".gz") not in names:
                 yield Item(path, "a download that no source lists")
 
