@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     inspecting.add_commands(add)
     upkeep.add_commands(add)
     keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
-    keep.add_argument("--again", action="store_true", help="only draw what is published again from what is published")
+    keep.add_argument("--again", action="store_true", help="only what is published, after a change to reports/")
     draw = add("figures", "render tables, figures and page from published results, without training", _figures)
     draw.add_argument("--from", dest="results", help="folder of published results (default results/reference)")
     draw.add_argument("--to", dest="reports", default="reports/reference", help="where they go (default %(default)s)")

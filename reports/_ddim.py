@@ -113,7 +113,7 @@ def target(panel: Any, experiment: Experiment, dataset: str) -> None:
     here = cell(experiment, dataset, "reference", 0)
     stored = samples(here) if here is not None else {}
     if "samples" in stored:
-        panel.scatter(*stored["samples"][0, 0, :4000].T, s=0.6, color=TARGET, linewidths=0, rasterized=True)
+        panel.scatter(*stored["samples"][0, 0, : _style.DOTS].T, s=0.6, color=TARGET, linewidths=0, rasterized=True)
     _style.bare(panel)
 
 

@@ -48,6 +48,9 @@ MARKERS = {
     "iddim": "P",
 }
 
+DOTS = 4000
+"""Most samples in a panel of dots: more look the same, and what figures show is published."""
+
 
 def colour(label: str) -> str:
     """Return a method's colour; methods without one of their own share four by name."""

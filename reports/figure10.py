@@ -1,6 +1,6 @@
 """Figure 10: samples of every method with few steps on the four 2-D data sets.
 
-One row a data set; the first panel is the target.  10,000 samples a panel (fewer at smoke scale), from equal x_T.
+One row a data set; the first panel is the target.  4,000 samples a panel (fewer at smoke scale), from equal x_T.
 """
 
 import matplotlib.pyplot as plt
@@ -35,7 +35,7 @@ def render(scale: str, experiment: Experiment) -> None:
             assert here is not None
             stored = samples(here)
             if "samples" in stored:
-                x = stored["samples"][0, 0]
+                x = stored["samples"][0, 0, : _style.DOTS]
                 panel.scatter(*x.T, s=0.25, alpha=0.5, color=_style.colour(label), linewidths=0, rasterized=True)
             else:
                 panel.text(0, 0, outcome(here), ha="center", va="center")

@@ -26,7 +26,7 @@ def render(scale: str, experiment: Experiment) -> None:
         here = cell(experiment, DATASET, LABEL, nfe)
         assert here is not None
         stored = samples(here)
-        x = stored["samples"][0, 0]
+        x = stored["samples"][0, 0, : _style.DOTS]
         panel.scatter(*x.T, s=0.4, alpha=0.5, color="#E69F00", linewidths=0, rasterized=True)
         arrows(panel, stored["field_points"], stored["field_target"][0] - stored["field_estimate"][0], x)
         _style.bare(panel)

@@ -132,3 +132,22 @@ def test_a_reduced_file_holds_what_was_looked_at_and_nothing_else(path: Path, tm
     # The same code reads the same number from the reduced file, although what it is computed from is gone.
     again = read_arrays(tmp_path / "cut.safetensors").derived("median", median)
     np.testing.assert_array_equal(again, median({"y": -VALUES}))
+
+
+def test_a_file_that_is_reduced_twice_says_what_it_is_of_the_full_one(path: Path, tmp_path: Path) -> None:
+    place = tmp_path / "cut.safetensors"
+    for source, first in ((path, 2), (place, 1)):
+        with watched() as looks:
+            stored = read_arrays(source)
+            assert len(stored["x"][:first]) == first
+            stored.derived("median", median)
+        reduce(source, place, looks[source])
+    cut = load_arrays(place)
+    np.testing.assert_array_equal(cut["x"], VALUES[:1])
+    np.testing.assert_array_equal(cut["median"], median({"y": -VALUES}))
+    assert load_metadata(place)["reduced"] == {
+        "sha256": file_digest(path),
+        "arrays": {"x": {"full": [3, 2, 7, 4], "kept": [1, 2, 7, 4]}},
+        "left_out": ["y", "z"],
+        "derived": ["median"],
+    }

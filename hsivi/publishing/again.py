@@ -1,4 +1,4 @@
-"""Published tables and figures drawn again from the records and arrays beside them, after a change to ``reports/``."""
+"""Published results published again, from the records and arrays that are there, after a change to ``reports/``."""
 
 import shutil
 import tempfile
@@ -9,17 +9,18 @@ from pathlib import Path
 from hsivi import layout
 from hsivi.config import SCALES, check_choice, load_experiment
 from hsivi.experiment import Experiment
-from hsivi.publishing import manifest
+from hsivi.publishing import manifest, reduction
 from hsivi.publishing.figures import as_published, published_experiments
 from hsivi.publishing.publish import KEPT, drawn
-from hsivi.reading import NotStoredError
+from hsivi.reading import Looks, NotStoredError, watched
 from hsivi.rendering import in_parallel, render
 
 
 def publish_again(scale: str, folder: Path) -> Iterator[str]:
-    """Draw the published tables and figures of a scale again, list all files anew, and yield lines for people.
+    """Draw the published tables and figures of a scale again, and yield lines for people.
 
-    A figure whose arrays are not published stays as it is.
+    Arrays are cut to what figures look at now, and all files are listed anew.  A figure that looks at more than is
+    published stays as it is, and so do its arrays.
 
     Arguments:
         scale: smoke, quick or paper.
@@ -33,10 +34,10 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
         with layout.folders(folder, Path(work)):
             names = published_experiments(scale, folder)
             experiments = [as_published(load_experiment(name, scale, "core"))[0] for name in names]
-            chosen = drawn(experiments)
-            stored = list(in_parallel(partial(_drawn, scale, experiments), [report.name for report in chosen]))
-        for report, is_stored in zip(chosen, stored, strict=True):
-            if not is_stored:
+            chosen, work_on = drawn(experiments), partial(_drawn, scale, experiments)
+            found = dict(zip(chosen, in_parallel(work_on, [report.name for report in chosen]), strict=True))
+        for report, (is_drawn, _) in found.items():
+            if not is_drawn:
                 yield f"{report.name}: its arrays are not published; left as it is"
                 continue
             for name in report.shown(names):
@@ -46,13 +47,27 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
                         old.parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(new, old)
                         yield f"wrote {old}"
+    yield from _reduced(list(found.values()))
     yield f"wrote {manifest.write(folder / scale)}"
 
 
-def _drawn(scale: str, experiments: list[Experiment], name: str) -> bool:
-    """Draw a table or figure; return whether all that it shows is published."""
-    try:
-        render(name, scale, experiments)
-    except NotStoredError:
-        return False
-    return True
+def _reduced(found: list[tuple[bool, Looks]]) -> Iterator[str]:
+    """Cut files of arrays to what was looked at, where that is less than they hold."""
+    left = {path for is_drawn, looks in found if not is_drawn for path in looks}
+    for path, look in reduction.merged([looks for _, looks in found]).items():
+        if path in left:
+            continue
+        before = path.stat().st_size
+        reduction.reduce(path, path, look)
+        if (now := path.stat().st_size) < before:
+            yield f"wrote {path}: {before - now:,} bytes less"
+
+
+def _drawn(scale: str, experiments: list[Experiment], name: str) -> tuple[bool, Looks]:
+    """Draw a report; return whether all that it looks at is published, and what it looked at."""
+    with watched() as looks:
+        try:
+            render(name, scale, experiments)
+        except NotStoredError:
+            return False, looks
+    return True, looks

@@ -16,19 +16,22 @@ def reduce(source: Path, target: Path, look: Look) -> None:
     """Write what was looked at of a file.
 
     Arguments:
-        source: the full file.
+        source: the full file, or one that was reduced before: the new one says what it is of the full one.
         target: where the reduced one goes.
         look: what was looked at.
     """
-    full = map_arrays(source)
-    kept = {name: full[name][tuple(map(slice, box))] for name, box in look.boxes.items()}
+    arrays, metadata = map_arrays(source), load_metadata(source)
+    kept = {name: arrays[name][tuple(map(slice, box))] for name, box in look.boxes.items()}
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    before = metadata.get("reduced") or {"sha256": file_digest(source), "arrays": {}, "left_out": (), "derived": ()}
+    full = shapes | {name: facts["full"] for name, facts in before["arrays"].items()}
     facts = {
-        "sha256": file_digest(source),
-        "arrays": {name: {"full": list(full[name].shape), "kept": list(kept[name].shape)} for name in kept},
-        "left_out": sorted(set(full) - set(kept)),
+        "sha256": before["sha256"],
+        "arrays": {name: {"full": full[name], "kept": list(kept[name].shape)} for name in kept},
+        "left_out": sorted({*full, *before["left_out"]} - {*kept, *before["derived"]}),
         "derived": sorted(look.derived),
     }
-    save_arrays(target, kept | look.derived, load_metadata(source) | {"reduced": facts})
+    save_arrays(target, kept | look.derived, metadata | {"reduced": facts})
     target.chmod(0o644)  # safetensors keeps its files to their owner
 
 
