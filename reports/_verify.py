@@ -178,7 +178,7 @@ def _check_table(done: Verification, report: Report, given: object, page: Page) 
 def _files_of(done: Verification, report: Report) -> Iterator[tuple[str, Path, bool]]:
     """Yield name, path and whether it has to be there of every file of a table: rendered ones, and published ones."""
     rendered = layout.reports(done.run.scale)
-    published = [path for path in sorted(_results(done.run.scale).glob(f"*/tables/{report.name}.*")) if done.published]
+    published = sorted(_results(done.run.scale).glob(f"*/tables/{report.name}.*")) if done.published else []
     for file in table_files(report.name):
         yield file, rendered / file, not published
     for path in published:

@@ -190,6 +190,18 @@ def test_published_files_that_do_not_follow_are_found_and_drawn_again(reference:
         assert verify(SCALE).holds
 
 
+def test_arrays_that_no_figure_looks_at_go_unless_a_figure_cannot_be_drawn(reference: Path) -> None:
+    path = reference / SCALE / samples("ddim")
+    before = set(load_arrays(path))
+    save_arrays(path, load_arrays(path) | {"more": np.zeros(100)}, load_metadata(path))
+    assert any(line.startswith(f"wrote {path}: ") for line in publish_again(SCALE, reference))
+    assert set(load_arrays(path)) == before
+    save_arrays(path, load_arrays(path) | {"more": np.zeros(100)}, load_metadata(path))
+    (reference / SCALE / samples("dpm_solver_fast")).unlink()
+    list(publish_again(SCALE, reference))
+    assert "more" in load_arrays(path)
+
+
 def test_a_manifest_that_is_none_is_a_finding(reference: Path) -> None:
     (reference / SCALE / "manifest.json").write_text("{")
     with layout.folders(reference, Path("drawn")):

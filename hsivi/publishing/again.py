@@ -20,7 +20,7 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
     """Draw the published tables and figures of a scale again, and yield lines for people.
 
     Arrays are cut to what figures look at now, and all files are listed anew.  A figure that looks at more than is
-    published stays as it is, and so do its arrays.
+    published stays as it is, and so do all arrays of its experiments.
 
     Arguments:
         scale: smoke, quick or paper.
@@ -36,8 +36,10 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
             experiments = [as_published(load_experiment(name, scale, "core"))[0] for name in names]
             chosen, work_on = drawn(experiments), partial(_drawn, scale, experiments)
             found = dict(zip(chosen, in_parallel(work_on, [report.name for report in chosen]), strict=True))
-        for report, (is_drawn, _) in found.items():
-            if not is_drawn:
+        left: set[str] = set()
+        for report, looks in found.items():
+            if looks is None:
+                left |= set(report.shown(names))
                 yield f"{report.name}: its arrays are not published; left as it is"
                 continue
             for name in report.shown(names):
@@ -47,27 +49,22 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
                         old.parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(new, old)
                         yield f"wrote {old}"
-    yield from _reduced(list(found.values()))
-    yield f"wrote {manifest.write(folder / scale)}"
-
-
-def _reduced(found: list[tuple[bool, Looks]]) -> Iterator[str]:
-    """Cut files of arrays to what was looked at, where that is less than they hold."""
-    left = {path for is_drawn, looks in found if not is_drawn for path in looks}
-    for path, look in reduction.merged([looks for _, looks in found]).items():
-        if path in left:
+    places = [folder / scale / name for name in left]
+    for path, look in reduction.merged([looks for looks in found.values() if looks is not None]).items():
+        if any(path.is_relative_to(place) for place in places):
             continue
         before = path.stat().st_size
         reduction.reduce(path, path, look)
         if (now := path.stat().st_size) < before:
             yield f"wrote {path}: {before - now:,} bytes less"
+    yield f"wrote {manifest.write(folder / scale)}"
 
 
-def _drawn(scale: str, experiments: list[Experiment], name: str) -> tuple[bool, Looks]:
-    """Draw a report; return whether all that it looks at is published, and what it looked at."""
+def _drawn(scale: str, experiments: list[Experiment], name: str) -> Looks | None:
+    """Draw a report; return what it looked at, or None where that is not published."""
     with watched() as looks:
         try:
             render(name, scale, experiments)
         except NotStoredError:
-            return False, looks
-    return True, looks
+            return None
+    return looks
