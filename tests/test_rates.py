@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from hsivi import layout
 from hsivi.config import load_experiment
 from hsivi.data import conditioned_diffusion
 from hsivi.methods import Cell
 from hsivi.planning import cost, jobs, rates, resources, work
 from hsivi.planning.rates import Slowest
+from hsivi.record import write_json
 from tests.test_plan import job, write_note
 
 
@@ -30,6 +32,21 @@ def test_what_ran_on_a_gpu_sets_no_limit_of_a_processor(tmp_path: Path, monkeypa
         experiment = load_experiment("mnist", scale)
         write_note(jobs.of_dataset("data", experiment, "mnist"), 1.0, tmp_path / scale / "mnist/mnist/data.safetensors")
     assert [one.output.parts[1] for one, _ in cost.published()] == ["quick"]
+
+
+def test_what_ran_on_a_gpu_without_need_counts_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a cluster's limit would end a processor's training."""
+    monkeypatch.setattr(cost, "PUBLISHED", tmp_path)
+    experiment, cell = (
+        load_experiment("conditioned_diffusion", "paper"),
+        Cell("paper", *["conditioned_diffusion"] * 2, "hsivi_sm", 5),
+    )
+    devices = {"fit": "cuda (NVIDIA H100)", "sample": "cpu"}
+    for stage, device in devices.items():
+        one = jobs.of_cell(stage, experiment, cell)
+        note = layout.note(tmp_path / layout.inside_results(one.output))
+        write_json(note, {"seconds": 1.0, "device": device})
+    assert [one.stage for one, _ in cost.published()] == ["sample"]
 
 
 def test_the_slowest_of_the_large_counts() -> None:

@@ -87,7 +87,7 @@ Source = Callable[[], Rates]
 
 
 def published() -> list[Taken]:
-    """Return the jobs behind all published results but those that need a GPU, which say nothing of a processor."""
+    """Return the jobs behind all published results that a processor did; a GPU's say nothing of one."""
     found = []
     for scale in SCALES:
         there = [name for name in experiment_files() if (PUBLISHED / scale / name).is_dir()]
@@ -116,14 +116,21 @@ def _source(name: str, scale: str, names: Sequence[str], folder: Path | None) ->
 
 
 def finished(scale: str, names: Sequence[str], folder: Path | None) -> list[Taken]:
-    """Return the finished jobs of experiments, one's own or those of a folder of published results."""
+    """Return the finished jobs of experiments, one's own or those of a folder of published results.
+
+    Of published ones those of a GPU count only where the experiment needs one: they say nothing of a processor.
+    """
     if not ((folder or layout.results_folder()) / scale).is_dir():
         return []
     found = []
-    for job in jobs(load_experiment(name, scale) for name in names):
-        seconds = took(job) if folder is None else noted(job, folder / layout.inside_results(job.output))
-        if seconds is not None:
-            found.append((job, seconds))
+    for name in names:
+        experiment = load_experiment(name, scale)
+        processor = not work.has_published_size(experiment)
+        for job in jobs([experiment]):
+            place = folder / layout.inside_results(job.output) if folder else job.output
+            seconds = noted(job, place, processor) if folder else took(job)
+            if seconds is not None:
+                found.append((job, seconds))
     return found
 
 

@@ -107,19 +107,22 @@ def took(job: Job) -> float | None:
     return noted(job, job.output)
 
 
-def noted(job: Job, output: Path) -> float | None:
+def noted(job: Job, output: Path, processor: bool = False) -> float | None:
     """Return how many seconds the note of an output says that it took, or None where there is none.
 
     Arguments:
         job: the job.
         output: its output, here or among published results, which have the note and not the output.
+        processor: whether what a GPU made does not count.
     """
     try:
+        note = read_json(output if job.stage in ("measure", "time") else layout.note(output))
+        if processor and str(note.get("device")).startswith("cuda"):
+            return None
         if job.stage == "measure":
-            return float(read_json(output)["seconds"]["measure"])
+            return float(note["seconds"]["measure"])
         if job.stage == "time":
-            return float(read_json(output)["stage_seconds"])
-        note = read_json(layout.note(output))
+            return float(note["stage_seconds"])
         return max(float(note["seconds"]), float(note.get("training_seconds", 0.0)))
     except (ConfigError, KeyError, TypeError, ValueError, OSError):
         return None
