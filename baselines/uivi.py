@@ -155,7 +155,7 @@ class Trainer:
         self.iteration = state["iteration"]
         self.hierarchy.load_state_dict(state["hierarchy"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self.step_size = state["step_size"]
+        self.step_size = state["step_size"].to(self.step_size)
 
     def _noise(self, chain: int, dim: int) -> tuple[Tensor, Tensor]:
         """Return normals of shape (2 + chain, R, B, d) and uniforms of shape (chain, R, B)."""

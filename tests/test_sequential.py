@@ -308,7 +308,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(objective, stop, warm, t
     first, second = (trainer(device=device, **changes) for _ in range(2))
     advance(first, stop)
     torch.save(first.state_dict(), tmp_path / "state.pt")
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    second.load_state_dict(torch.load(tmp_path / "state.pt", map_location="cpu", weights_only=True))
     assert second.iteration == stop
     resumed = advance(second, 15 - stop)
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)

@@ -153,7 +153,7 @@ def test_ten_steps_are_five_and_five_after_a_round_trip_through_a_file(tmp_path,
     expected = run(straight, 10)
     run(first, 5)
     torch.save(first.state_dict(), tmp_path / "state.pt")
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    second.load_state_dict(torch.load(tmp_path / "state.pt", map_location="cpu", weights_only=True))
     resumed = run(second, 5)
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     average = second.average.parameters()

@@ -186,7 +186,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(stop, tmp_path, device):
     for _ in range(stop):
         first.step()
     torch.save(first.state_dict(), tmp_path / "state.pt")
-    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    second.load_state_dict(torch.load(tmp_path / "state.pt", map_location="cpu", weights_only=True))
     for _ in range(8 - stop):
         second.step()
     expected, resumed = parameters(straight), parameters(second)
