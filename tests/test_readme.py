@@ -35,16 +35,26 @@ def test_numbers_with_a_deviation_stand_in_a_published_table() -> None:
 
 
 @pytest.fixture
-def experiments(tmp_path: Path) -> Iterator[list[Experiment]]:
-    """What the README's run was: the experiments of the default run, as far as they are published."""
+def experiments(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Experiment]]:
+    """What the README's run at a scale was: the experiments of the default run, as far as they are published."""
     with layout.folders(REFERENCE, tmp_path):
-        known = [load_experiment(name, "quick", "core") for name in published_experiments("quick", REFERENCE)]
+        known = [
+            load_experiment(name, request.param, "core") for name in published_experiments(request.param, REFERENCE)
+        ]
         yield [as_published(experiment)[0] for experiment in known if experiment.by_default]
 
 
+@pytest.mark.parametrize("experiments", ["quick"], indirect=True)
 def test_verdicts_are_those_of_the_published_records(experiments: list[Experiment]) -> None:
     found = outcomes("quick", experiments)
     said = ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(found).items())
     assert f"{said}." in " ".join(README.split())
     numbers = len(published())
     assert f"Of {numbers} published numbers and {len(found) - numbers} statements" in README
+
+
+@pytest.mark.parametrize("experiments", ["paper"], indirect=True)
+def test_so_are_those_at_the_papers_budget(experiments: list[Experiment]) -> None:
+    count = {str(verdict): count for verdict, count in verdict_counts(outcomes("paper", experiments)).items()}
+    said = "{REPRODUCED} are REPRODUCED, {BETTER} BETTER, {WORSE} WORSE and {INCONCLUSIVE} INCONCLUSIVE."
+    assert said.format(**count) in " ".join(README.split())
