@@ -63,13 +63,13 @@ def finished() -> Iterator[tuple[Job, float]]:
 
 
 def seconds(job: Job) -> float | None:
-    """Return how long a published job took, from its record or note; of several data sets, the longest."""
+    """Return how long a published job took on a processor, from record or note; of several data sets, the longest."""
     if job.cell is None:
         name = {"data": "data.json", "reference": "reference.json", "pretrain": "score_model.json"}[job.stage]
         scale, experiment = job.experiment.scale, job.experiment.name
         folders = [layout.DatasetFiles(scale, experiment, dataset).folder for dataset in job.experiment.data.datasets]
         notes = [folder / name for folder in folders if (folder / name).is_file()]
-        return max((_seconds(note) for note in notes), default=None)
+        return max((taken for note in notes if (taken := _seconds(note)) is not None), default=None)
     if job.stage == "measure":
         record = layout.CellFiles(job.cell).record
         return read_record(record).seconds["measure"] if record.is_file() else None
@@ -77,8 +77,10 @@ def seconds(job: Job) -> float | None:
     return _seconds(note) if note.is_file() else None
 
 
-def _seconds(note: Path) -> float:
+def _seconds(note: Path) -> float | None:
     made = read_json(note)  # of a training that was interrupted, ``seconds`` are those of its last part
+    if str(made.get("device")).startswith("cuda"):
+        return None
     return max(float(made["seconds"]), float(made.get("training_seconds", 0.0)))
 
 
