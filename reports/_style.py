@@ -91,7 +91,7 @@ def save(figure: Figure, scale: str, name: str) -> None:
 
 
 def _opaque(figure: Figure, extent: Bbox) -> Image.Image:
-    """Draw a figure without the channel of opacity, which makes PNG files a tenth larger for nothing."""
+    """Draw a figure without the channel of opacity, which makes PNG files larger for nothing."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches=extent, pil_kwargs={"compress_level": 0})
     return Image.open(drawn).convert("RGB")
