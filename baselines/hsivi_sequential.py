@@ -73,7 +73,10 @@ def elbo(
 
 
 def _hierarchy(problem: InferenceProblem, config: SequentialRecipe, seeds: tuple[int, ...]) -> IndependentHierarchy:
-    residual = [config.residual == "all" or t < problem.nfe - 1 for t in range(problem.nfe)]
+    first = problem.nfe - 1
+    residual = [
+        config.residual == "all" or (config.residual == "all_but_first" and t < first) for t in range(first + 1)
+    ]
     (dim,) = problem.event_shape
     hierarchy = IndependentHierarchy(seeds, dim, config.hidden, residual, config.log_variance)
     return hierarchy.to(problem.base.mean.device)

@@ -156,8 +156,8 @@ class SequentialRecipe(Frozen):
         coordinates: ``raw``, or ``base`` for u = (x - mean) / std of the bridge's base distribution.
         hidden: hidden widths of the layers' means.
         critic_hidden: hidden widths of the critic.
-        residual: whether layers' means are residual: ``all``, or ``all_but_first`` where the layer next to the prior
-            is not.
+        residual: which layers' means are residual: ``all``, ``all_but_first`` where the layer next to the prior is not,
+            or ``none``.
         log_variance: initial log-variance of every layer.
         iterations: number of updates of each layer.
         batch: samples an update uses.
@@ -179,7 +179,7 @@ class SequentialRecipe(Frozen):
     coordinates: Literal["raw", "base"] = "raw"
     hidden: tuple[Count, ...]
     critic_hidden: tuple[Count, ...] = ()
-    residual: Literal["all", "all_but_first"] = "all"
+    residual: Literal["all", "all_but_first", "none"] = "all"
     log_variance: float = 0.0
     iterations: Count
     batch: Annotated[int, Field(ge=2)]

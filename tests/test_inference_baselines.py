@@ -133,11 +133,14 @@ def test_a_trained_hierarchy_samples_the_posterior_in_raw_coordinates(values: di
     assert TARGET.log_evidence - 0.2 < values.mean() < TARGET.log_evidence + 5 * values.std() / 4_000**0.5
 
 
-def test_only_the_layer_next_to_the_prior_may_be_without_a_residual() -> None:
-    for residual, wanted in (("all", (True,) * 3), ("all_but_first", (True, True, False))):
-        baseline = load_baseline("hsivi_sequential")
-        config = make_config(baseline, {**LB, "residual": residual}, "")
-        assert baseline._hierarchy(problem(3), config, (0,)).residual == wanted
+@pytest.mark.parametrize(
+    ("residual", "wanted"),
+    [("all", (True, True, True)), ("all_but_first", (True, True, False)), ("none", (False,) * 3)],
+)
+def test_a_recipe_says_which_layers_are_residual(residual: str, wanted: tuple[bool, ...]) -> None:
+    baseline = load_baseline("hsivi_sequential")
+    config = make_config(baseline, {**LB, "residual": residual}, "")
+    assert baseline._hierarchy(problem(3), config, (0,)).residual == wanted
 
 
 def test_log_variance_is_where_a_layer_starts() -> None:
