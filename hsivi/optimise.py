@@ -82,7 +82,9 @@ class Optimiser:
 
     def clear(self) -> None:
         """Forget all gradients, before new ones are gathered."""
-        self.adam.zero_grad(set_to_none=True)
+        for group in self.adam.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def step(self) -> None:
         """Take one step down the gradients gathered since `clear`, averaged over all processes."""

@@ -7,6 +7,7 @@ One iteration draws x_{t+1}, updates the critic on x_t (SIVI-SM only) and then t
 Randomness is a function of (seed, iteration), as in joint training.  The trainer knows no formula.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ import torch
 from torch import Tensor
 
 from hsivi.bridge import Bridge, GeometricBridge
+from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import IndependentHierarchy
 from hsivi.nn.mlp import MLP
 from hsivi.objective import LowerBound, ScoreFunction, ScoreMatching, from_score
 from hsivi.optimise import Average, NonFiniteLoss, Optimiser
 from hsivi.recipe import SequentialRecipe
 from hsivi.rng import generator
+from hsivi.target import placed
 
 AHEAD = 16
 """Iterations whose random numbers and mixing draws are made together: the layers above are fixed, and few calls for
@@ -66,6 +69,8 @@ class SequentialTrainer:
         if uses_density and not isinstance(self.bridge, GeometricBridge):
             kind = type(self.bridge).__name__
             raise ValueError(f"target: got 'density' with {kind}, expected a bridge that has one; use 'score'")
+        if isinstance(self.bridge, GeometricBridge):
+            self.bridge = placed(self.bridge, self.hierarchy.log_variances[0])  # for every update to come
         # A GPU waits for the processor's random numbers: in 300 dimensions they took three quarters of a step.
         on_gpu = self.hierarchy.log_variances[0].is_cuda
         self._map_seeds = ThreadPoolExecutor(len(self.seeds)).map if on_gpu else map
@@ -93,10 +98,12 @@ class SequentialTrainer:
         if recipe.objective == "lb":
             draws = max(draws, (recipe.auxiliaries or 0) + 1)
         mixing, noise = self._draws(t, draws)
+        own = slice(None) if self.critic is None else slice(recipe.batch)
+        layer = self.hierarchy.conditional(mixing[:, own], t)
         if self.critic is not None:
-            self._update_critic(t, mixing, noise[1])
-            mixing = mixing[:, : recipe.batch]
-        loss = self._update_layer(t, mixing, noise[0, :, : recipe.batch])
+            # The critic learns from the layer that is updated after it: one evaluation serves both.
+            self._update_critic(t, layer, mixing[:, recipe.batch :], noise[1])
+        loss = self._update_layer(t, layer, noise[0, :, : recipe.batch])
         self.iteration += 1
         if self.iteration % recipe.iterations == 0:
             self._finish(t)
@@ -191,12 +198,15 @@ class SequentialTrainer:
         target = self._target_score(t)(x)
         return target, output if self.recipe.critic == "g" else target - output
 
-    def _update_critic(self, t: int, mixing: Tensor, noise: Tensor) -> None:
+    def _update_critic(self, t: int, layer: DiagonalGaussian, further: Tensor, noise: Tensor) -> None:
+        """Update the critic on the layer at its own mixing draws and, with several updates, at ``further`` ones."""
         recipe = self.recipe
         assert isinstance(self._objective, ScoreMatching)
         assert self.critic is not None
         with torch.no_grad():
-            layer = self.hierarchy.conditional(mixing, t)
+            if further.shape[1]:
+                means = [layer.mean, self.hierarchy.conditional(further, t).mean]
+                layer = DiagonalGaussian(torch.cat(means, 1), layer.std)
             x, wanted = layer.rsample(noise), layer.score_at(noise)
             if recipe.critic == "f":  # S - f is to be the conditional score
                 wanted = self._target_score(t)(x) - wanted
@@ -206,13 +216,15 @@ class SequentialTrainer:
             self._descend(self._critic_optimiser, loss, f"critic loss of layer {t}")
         self._critic_optimiser.advance()
 
-    def _update_layer(self, t: int, mixing: Tensor, noise: Tensor) -> Tensor:
-        layer = self.hierarchy.conditional(mixing, t)
+    def _update_layer(self, t: int, layer: DiagonalGaussian, noise: Tensor) -> Tensor:
         if isinstance(self._objective, ScoreMatching):
             assert self.critic is not None
-            self.critic.requires_grad_(False)
+            frozen = list(self.critic.parameters())
+            for parameter in frozen:
+                parameter.requires_grad_(False)
             loss = self._objective.variational_loss(layer, noise, lambda x: self._scores(t, x))
-            self.critic.requires_grad_(True)
+            for parameter in frozen:
+                parameter.requires_grad_(True)
         elif self.recipe.target == "density" and isinstance(self.bridge, GeometricBridge):
             bridge, index = self.bridge, torch.tensor(t)
             loss = self._objective.variational_loss(layer, noise, lambda x: bridge.log_prob(x, index))
@@ -226,10 +238,11 @@ class SequentialTrainer:
 
     def _descend(self, optimiser: Optimiser, loss: Tensor, term: str) -> Tensor:
         value = loss.mean(1)
-        if not value.isfinite().all():
+        total = value.sum()
+        if not math.isfinite(total.item()):  # one of a sum is cheaper than all of its terms, and says the same
             raise NonFiniteLoss(
                 f"{term}: got a non-finite value at iteration {self.iteration}, expected finite losses; lower the "
                 f"learning rates in the recipe"
             )
-        optimiser.descend(value.sum())
+        optimiser.descend(total)
         return value.detach()

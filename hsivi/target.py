@@ -4,14 +4,17 @@ A target is a function of x alone.  Bridges lead to it, objectives use its score
 knows who asks.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from hsivi.gaussian import DiagonalGaussian
+
+Value = TypeVar("Value")
 
 
 class Target(Protocol):
@@ -29,6 +32,20 @@ class Target(Protocol):
     def score(self, x: Tensor) -> Tensor:
         """Return grad_x log p(x) with the shape of ``x``."""
         ...
+
+
+def placed(value: Value, like: Tensor) -> Value:
+    """Return a target, or another dataclass, with all its tensors of the type and on the device of ``like``.
+
+    Dataclasses within are placed too; what is neither a tensor nor a dataclass stays as it is.
+    """
+    found: Any = value
+    if isinstance(found, Tensor):
+        found = found.to(like)
+    elif dataclasses.is_dataclass(found) and not isinstance(found, type):
+        names = [field.name for field in dataclasses.fields(found) if field.init]
+        found = dataclasses.replace(found, **{name: placed(getattr(found, name), like) for name in names})
+    return cast(Value, found)
 
 
 @dataclass(frozen=True)

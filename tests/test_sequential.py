@@ -361,6 +361,15 @@ def test_each_iteration_draws_what_it_needs(changes, kinds, draws):
     assert len(flat.unique()) == len(flat)
 
 
+@pytest.mark.parametrize(("changes", "rows"), [(LB, [8]), (SM, [8]), ({**SM, "critic_updates": 3}, [8, 16])])
+def test_an_iteration_evaluates_a_layer_once_a_draw(changes, rows):
+    """The critic and the layer learn from the same x_{t+1}."""
+    run, seen = trainer(**changes), []
+    run.hierarchy.networks[2].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].shape[1]))
+    run.step()
+    assert seen == rows
+
+
 def test_draws_are_made_ahead_and_used_once():
     """Twenty iterations are a block of sixteen and one of four; each takes rows of its own."""
     run = trainer(**LB, iterations=20)

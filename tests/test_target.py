@@ -1,12 +1,15 @@
 """Targets: scores are gradients of log-densities, log-densities are normalised, and eq. (11) is what is coded."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from hsivi.gaussian import DiagonalGaussian
-from hsivi.target import ConditionedDiffusion, GaussianMixture, Target, Whitened
+from hsivi.target import ConditionedDiffusion, GaussianMixture, Target, Whitened, placed
 from tests.oracles import MEANS, VARIANCES, WEIGHTS, mixture
 from tests.targets import moments_of_two_points
 
@@ -45,6 +48,28 @@ def test_the_type_of_the_points_is_kept(target: Target) -> None:
     x = points(target, 4).float()
     assert target.log_prob(x).dtype == target.score(x).dtype == torch.float32
     torch.testing.assert_close(target.score(x).double(), target.score(x.double()), rtol=1e-4, atol=1e-3)
+
+
+def constants(target: Any) -> list[torch.Tensor]:
+    fields = [getattr(target, field.name) for field in dataclasses.fields(target)]
+    inner = [constant for value in fields if dataclasses.is_dataclass(value) for constant in constants(value)]
+    return [value for value in fields if isinstance(value, torch.Tensor)] + inner
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())
+def test_a_placed_target_says_the_same_and_has_nothing_to_convert(target: Target) -> None:
+    x = points(target, 4).float()
+    ready = placed(target, x)
+    assert torch.equal(ready.score(x), target.score(x))
+    assert torch.equal(ready.log_prob(x), target.log_prob(x))
+    assert {constant.dtype for constant in constants(target)} == {torch.float64}
+    assert {constant.dtype for constant in constants(ready)} == {torch.float32}
+
+
+def test_what_is_no_dataclass_stays_as_it_is_where_it_is_placed() -> None:
+    own = object()
+    assert placed(own, torch.ones(1)) is own
+    assert placed(Whitened, torch.ones(1)) is Whitened
 
 
 def test_mixture_is_torchs() -> None:

@@ -78,8 +78,10 @@ class ScoreMLP(LinearStack):
 
     def output(self, x: Tensor, embedded: Tensor) -> Tensor:
         """Map x of shape (R, \\*batch, d) and embedded times (R, \\*batch, w) to the shape of ``x``."""
-        output: Tensor = self.decode(self.embed_x(x) + embedded)
-        return output
+        features = self.embed_x(x) + embedded
+        rows = features.reshape(len(self.embed_x.weight), -1, features.shape[-1])
+        output: Tensor = self.decode(rows)
+        return output.reshape(x.shape)
 
 
 class ScoreMLPAtTimes(NetworkAtTimes):
