@@ -100,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     inspecting.add_commands(add)
     upkeep.add_commands(add)
     keep = add("publish", "copy what is small of a finished run to results/reference", _publish)
-    keep.add_argument("--again", action="store_true", help="only what is published, after a change to reports/")
+    either = keep.add_mutually_exclusive_group()
+    either.add_argument("--again", action="store_true", help="only what is published, after a change to reports/")
+    either.add_argument("--add", action="store_true", help="finished cells that are not published, to those that are")
     draw = add("figures", "render tables, figures and page from published results, without training", _figures)
     draw.add_argument("--from", dest="results", help="folder of published results (default results/reference)")
     draw.add_argument("--to", dest="reports", default="reports/reference", help="where they go (default %(default)s)")
@@ -223,6 +225,7 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
+    from hsivi.publishing.adding import publish_more
     from hsivi.publishing.again import publish_again
     from hsivi.publishing.publish import REFERENCE, publish
 
@@ -233,8 +236,9 @@ def _publish(options: argparse.Namespace) -> None:
     if not options.experiments:
         raise ConfigError("--experiments: got none, expected names of finished experiments; name them")
     experiments = [load_experiment(name, options.scale, options.scope) for name in options.experiments]
-    for path in publish(experiments):
-        print(f"wrote {path}")
+    lines = publish_more(experiments) if options.add else (f"wrote {path}" for path in publish(experiments))
+    for line in lines:
+        print(line, flush=True)
 
 
 def _figures(options: argparse.Namespace) -> None:

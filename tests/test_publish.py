@@ -15,6 +15,7 @@ from hsivi.experiment import Experiment, Method
 from hsivi.planning import cost, rates
 from hsivi.provenance import file_digest
 from hsivi.publishing import figures, manifest
+from hsivi.publishing.adding import publish_more
 from hsivi.publishing.again import publish_again
 from hsivi.publishing.figures import as_published, draw_published
 from hsivi.publishing.publish import publish
@@ -200,6 +201,76 @@ def test_arrays_that_no_figure_looks_at_go_unless_a_figure_cannot_be_drawn(refer
     (reference / SCALE / samples("dpm_solver_fast")).unlink()
     list(publish_again(SCALE, reference))
     assert "more" in load_arrays(path)
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def unpublish(reference: Path, label: str) -> Path:
+    """Leave a row out of what is published, as if it came later; return the record that it has in the results."""
+    shutil.rmtree(reference / SCALE / NAME / DATASET / label)
+    return Path("results", SCALE, NAME, DATASET, label, "nfe5", "record.json")
+
+
+@pytest.fixture
+def results(run: Path, reference: Path) -> Path:
+    """A copy of the results beside that of what was published."""
+    shutil.copytree(run / "results", "results")
+    return Path("results")
+
+
+@pytest.mark.usefixtures("results")
+def test_a_row_that_came_later_is_added_as_if_it_had_been_there(reference: Path) -> None:
+    before = everything(reference)
+    unpublish(reference, "ddim")
+    list(publish_again(SCALE, reference))
+    assert everything(reference).keys() < before.keys()
+    assert "added ring/unit_ring/ddim/nfe5" in list(publish_more([ring()], reference))
+    assert everything(reference) == before
+
+
+@pytest.mark.usefixtures("results")
+def test_samples_of_an_added_row_that_no_figure_looks_at_are_not_kept(reference: Path) -> None:
+    """With arrays of another row lost no figure can be drawn again, so none looks at the new row's."""
+    before = everything(reference)
+    unpublish(reference, "ddim")
+    for path in reference.glob("**/samples.safetensors"):
+        path.unlink()
+    lines = list(publish_more([ring()], reference))
+    assert any("left as it is" in line for line in lines)
+    assert f"{reference}/{SCALE}/{samples('ddim')}: no figure that could be drawn looks at it; not kept" in lines
+    assert everything(reference).keys() == {path for path in before if path.name != "samples.safetensors"}
+    assert manifest.problems(reference / SCALE) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"commit": "abc+changes"}, "expected those of a commit"),
+        ({"digests": {f"results/{SCALE}/{NAME}/{DATASET}/data.safetensors": "0" * 64}}, "another data.safetensors"),
+        ({"digests": {f"results/{SCALE}/{samples('ddim')}": "0" * 64}}, "another file than the one that its records"),
+    ],
+)
+@pytest.mark.usefixtures("results")
+def test_a_row_that_does_not_belong_to_what_is_published_is_not_added(change, words: str, reference: Path) -> None:
+    path = unpublish(reference, "ddim")
+    before, record = everything(reference), read_record(path)
+    digests = {**record.digests, **change.get("digests", {})}
+    write_record(path, record.model_copy(update={**change, "digests": digests}))
+    with pytest.raises(ConfigError, match=words):
+        list(publish_more([ring()], reference))
+    assert everything(reference) == before
+
+
+@pytest.mark.usefixtures("results")
+def test_nothing_to_add_is_one_line(reference: Path, capsys) -> None:
+    with pytest.raises(ConfigError, match="got no record of ring that is not published"):
+        list(publish_more([ring()], reference))
+    with layout.folders(Path("elsewhere"), Path("drawn")):
+        assert main(["publish", "--add", "--scale", SCALE, "--experiments", NAME]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "elsewhere/smoke: got no record of ring" in line
 
 
 def test_a_manifest_that_is_none_is_a_finding(reference: Path) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hsivi import layout
+from hsivi.arrays import load_metadata
 from hsivi.config import SCALES, check_choice, load_experiment
 from hsivi.experiment import Experiment
 from hsivi.publishing import manifest, reduction
@@ -20,7 +21,8 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
     """Draw the published tables and figures of a scale again, and yield lines for people.
 
     Arrays are cut to what figures look at now, and all files are listed anew.  A figure that looks at more than is
-    published stays as it is, and so do all arrays of its experiments.
+    published stays as it is, and so do all arrays of its experiments, but for those of new rows that were never cut:
+    without a figure that looks at them they are not kept.
 
     Arguments:
         scale: smoke, quick or paper.
@@ -57,6 +59,10 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
         reduction.reduce(path, path, look)
         if (now := path.stat().st_size) < before:
             yield f"wrote {path}: {before - now:,} bytes less"
+    for path in sorted((folder / scale).rglob("*.safetensors")):
+        if "reduced" not in load_metadata(path):
+            path.unlink()
+            yield f"{path}: no figure that could be drawn looks at it; not kept"
     yield f"wrote {manifest.write(folder / scale)}"
 
 

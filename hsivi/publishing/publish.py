@@ -10,13 +10,14 @@ they are drawn once more from the reduced files, where the result has to be the 
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from hsivi import layout, methods
 from hsivi.config import ROOT, ConfigError
 from hsivi.experiment import Experiment
+from hsivi.methods import Cell
 from hsivi.planning import rates
 from hsivi.provenance import file_digest
 from hsivi.publishing import manifest, reduction
@@ -80,23 +81,42 @@ def publish(experiments: Sequence[Experiment], folder: Path = REFERENCE) -> list
 
 def _check(experiment: Experiment) -> None:
     """Raise `ConfigError` unless all results are there, of a commit, and those that the records were made from."""
-    if missing := [path for path in (*_small(experiment), *_arrays(experiment)) if not path.exists()]:
-        raise ConfigError(f"{missing[0]}: got no such file, expected a finished run; run snakemake first")
+    _check_presence((*_small(experiment), *_arrays(experiment)))
     made_from: dict[str, str] = {}
     for cell in methods.cells(experiment):
-        path = layout.CellFiles(cell).record
-        record = read_record(path)
-        if not record.commit or record.commit.endswith("+changes"):
-            raise ConfigError(
-                f"{path}: got results of commit {record.commit or 'unknown'}, expected those of a commit; commit, and "
-                f"run again"
-            )
-        made_from |= record.digests
+        made_from |= _digests(cell)
     for path in _arrays(experiment):
-        if made_from.get(layout.input_name(path)) != file_digest(path):
-            raise ConfigError(
-                f"{path}: got another file than the one that its records were made from; run snakemake first"
-            )
+        _check_digest(path, made_from)
+
+
+def check_cell(experiment: Experiment, cell: Cell) -> None:
+    """Raise `ConfigError` unless a cell's results are there, of a commit, and those that its record was made from."""
+    samples = layout.CellFiles(cell).samples
+    _check_presence((*small_of_cell(experiment, cell), samples))
+    _check_digest(samples, _digests(cell))
+
+
+def _check_presence(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{path}: got no such file, expected a finished run; run snakemake first")
+
+
+def _digests(cell: Cell) -> Mapping[str, str]:
+    """Return the digests of what a cell's record was made from, by its name; the record has to be of a commit."""
+    path = layout.CellFiles(cell).record
+    record = read_record(path)
+    if not record.commit or record.commit.endswith("+changes"):
+        raise ConfigError(
+            f"{path}: got results of commit {record.commit or 'unknown'}, expected those of a commit; commit, and run "
+            f"again"
+        )
+    return record.digests
+
+
+def _check_digest(path: Path, made_from: Mapping[str, str]) -> None:
+    if made_from.get(layout.input_name(path)) != file_digest(path):
+        raise ConfigError(f"{path}: got another file than the one that its records were made from; run snakemake first")
 
 
 def _small(experiment: Experiment) -> Iterator[Path]:
@@ -105,11 +125,17 @@ def _small(experiment: Experiment) -> Iterator[Path]:
         shared = layout.DatasetFiles(experiment.scale, experiment.name, dataset)
         yield from (layout.note(path) for path in (*needed(experiment, dataset), shared.reference))
     for cell in methods.cells(experiment):
-        own = layout.CellFiles(cell)
-        yield from (own.record, layout.note(own.samples))
-        if methods.info(experiment, cell.label).needs_fit:
-            yield layout.note(own.fit)
-    yield from (layout.CellFiles(cell).timing for cell in methods.timed_cells(experiment))
+        yield from small_of_cell(experiment, cell)
+
+
+def small_of_cell(experiment: Experiment, cell: Cell) -> Iterator[Path]:
+    """Yield a cell's record, notes and, where it is timed, timing."""
+    own = layout.CellFiles(cell)
+    yield from (own.record, layout.note(own.samples))
+    if methods.info(experiment, cell.label).needs_fit:
+        yield layout.note(own.fit)
+    if cell in methods.timed_cells(experiment):
+        yield own.timing
 
 
 def _arrays(experiment: Experiment) -> Iterator[Path]:
