@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.score_model import ScoreAtLevels, ScoreModel
-from hsivi.target import Target
+from hsivi.target import Target, placed
 
 
 class Bridge(Protocol):
@@ -73,6 +73,10 @@ class GeometricBridge:
     def num_layers(self) -> int:
         """T."""
         return len(self.weights)
+
+    def placed(self, like: Tensor) -> "GeometricBridge":
+        """Return the same with its constants of the type and on the device of ``like``, for many calls there."""
+        return placed(self, like)
 
     def score(self, x: Tensor, t: Tensor) -> Tensor:
         """Return S_t(x) = (1 - lambda_t) S_base(x) + lambda_t S(x), shape of ``x``."""

@@ -64,6 +64,7 @@ TORCH_FREE = {
     "publishing/publish",
     "publishing/figures",
     "publishing/again",
+    "publishing/adding",
     "writing",
 }
 LAYERS = {
