@@ -49,7 +49,11 @@ class Pair:
 
 
 def joint_pair(
-    layers: int, rollout: Literal["shared", "independent"], replicas: int = REPLICAS, chains: int | None = None
+    layers: int,
+    rollout: Literal["shared", "independent"],
+    replicas: int = REPLICAS,
+    chains: int | None = None,
+    compiled: bool = False,
 ) -> Pair:
     """Return joint training on 2-D data at the settings of E.2.1.
 
@@ -59,7 +63,7 @@ def joint_pair(
     chains = chains or (-(-64 // layers) if rollout == "shared" else 64)
     recipe = Recipe(
         iterations=25_000, batch=chains, critic_batch=chains, critic_updates=3, learning_rate=2e-4,
-        critic_learning_rate=5e-4, eta=1.0, rollout=rollout,
+        critic_learning_rate=5e-4, eta=1.0, rollout=rollout, compile=compiled,
     )  # fmt: skip
     teacher = NetworkScoreModel(ScoreMLP((0,)), TOY, "noise", plain.FINEST_SCALE)
     hierarchy = DDIMHierarchy(teacher.copies(replicas), levels, recipe.eta, torch.zeros(replicas, 2))
@@ -67,7 +71,8 @@ def joint_pair(
     ours = JointTrainer(hierarchy, teacher.copies(replicas), bridge, ScoreMatching(), recipe, seeds, (2,))
     theirs = plain.Joint(plain.ScoreNetwork(), levels)
     goal = {5: 8.0, 10: 10.0}.get(layers) if rollout == "shared" else None
-    return Pair(f"2-D data, T = {layers}, {rollout} rollouts", theirs.step, ours.step, replicas, goal)
+    name = f"2-D data, T = {layers}, {rollout} rollouts" + (", compiled" if compiled else "")
+    return Pair(name, theirs.step, ours.step, replicas, goal)
 
 
 def sequential_pair(name: str, objective: Literal["sm", "lb"], t: int = 2, replicas: int = REPLICAS) -> Pair:
@@ -133,6 +138,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
         for layers in (5, 10)
         for rollout in ("shared", "independent")
     },
+    **{f"joint-{layers}-compiled": partial(joint_pair, layers, "shared", compiled=True) for layers in (5, 10)},
     **{
         f"{name}-{objective}": partial(sequential_pair, name, objective)
         for name in PROBLEMS

@@ -130,7 +130,7 @@ class DDIMHierarchy(nn.Module):
         """Yield x_{start-1}, ..., x_stop from x = x_start; ``noise(t)`` has the shape of ``x``."""
         conditional = self.layers()
         for t in reversed(range(stop, start)):
-            x = conditional(x, torch.tensor(t, device=x.device)).rsample(noise(t))
+            x = conditional(x, torch.tensor([t], device=x.device)).rsample(noise(t))
             yield x
 
 

@@ -43,7 +43,8 @@ class Hardware(Frozen):
     Attributes:
         precision: of the networks' arithmetic; parameters, losses and averages are float32 in either case.
         channels_last: whether images lie in memory channel by channel of a pixel, as tensor cores want them.
-        compile: whether networks are compiled.
+        compile: whether networks are compiled, in joint training the whole losses and shared rollouts; it takes a C++
+            compiler and, where the code is not in PyTorch's cache, up to minutes.
         microbatches: parts that a batch is cut into, one after another on one device, shared out over several.
     """
 

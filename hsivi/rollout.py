@@ -51,7 +51,7 @@ def all_layers(hierarchy: DDIMHierarchy, noise: Tensor, antithetic: bool) -> Pai
     conditional, steps, x = hierarchy.layers(), torch.arange(hierarchy.num_layers, device=noise.device), noise[:, -1]
     mixing, means = [], []
     for t in reversed(range(hierarchy.num_layers)):
-        layer = conditional(x, steps[t])
+        layer = conditional(x, steps[t : t + 1])
         mixing.append(x)
         means.append(layer.mean)
         x = layer.rsample(noise[:, t])
@@ -82,7 +82,7 @@ def one_layer_a_chain(hierarchy: DDIMHierarchy, noise: Tensor, t: NDArray[np.int
             break
         x = x[:, :needed]
         here = _over_event(ascending[:, :needed] == layer, x)
-        q = conditional(x, steps[layer])
+        q = conditional(x, steps[layer : layer + 1])
         for kept, value in ((mixing, x), (mean, q.mean)):
             kept[:, :needed] = torch.where(here, value, kept[:, :needed])
         x = q.rsample(noise[:, layer, :needed])

@@ -11,9 +11,10 @@ depend on the stack it is trained in.  A batch is cut into micro-batches with ra
 processes share out (`hsivi.parallel`).  The trainer knows no formula: losses come from the objective.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -29,6 +30,13 @@ from hsivi.recipe import Recipe
 from hsivi.rng import generator
 from hsivi.rollout import Pairs, all_layers, one_layer_a_chain
 from hsivi.score_model import NetworkScoreModel
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _compiled(function: Function) -> Function:
+    """Return a function that is compiled as a whole when it is first called."""
+    return cast(Function, torch.compile(function, fullgraph=True, dynamic=False))
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,12 @@ class JointTrainer:
         self._critic = self.critic.at(self.bridge.levels[:-1].to(self.hierarchy.std))
         self._weight = self.bridge.noise_variance().to(self.hierarchy.std) ** recipe.beta_power
         self._microbatches = parallel.own_share(recipe.microbatches)
+        self._simulate, self._critic_loss, self._variational_loss = all_layers, self._of_critic, self._of_layers
+        if recipe.compile:
+            self.hierarchy.layers()  # to have what depends on the levels alone, which compiled code may not keep
+            self._simulate = _compiled(self._simulate)
+            self._critic_loss = _compiled(self._critic_loss)
+            self._variational_loss = _compiled(self._variational_loss)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the layers' parameters, the variance with its own learning rate."""
@@ -121,14 +135,14 @@ class JointTrainer:
                 self._critic_optimiser,
                 "critic",
                 {part: pairs.batch(*window) for part, pairs in drawn.items()},
-                self._critic_loss,
+                lambda pairs, _: self._critic_loss(pairs),
             )
         self.critic.network.requires_grad_(False)
         variational_loss = self._descend(
             self._optimiser,
             "variational",
             {part: pairs.batch(first, first + batch) for part, pairs in drawn.items()},
-            self._variational_loss,
+            lambda pairs, part: self._variational_loss(pairs, self._noise("layers", part, pairs.mixing.shape[1:])),
         )
         self.critic.network.requires_grad_(True)
         self._optimiser.advance()
@@ -173,16 +187,15 @@ class JointTrainer:
         hierarchy, antithetic = self.hierarchy, self.recipe.antithetic
         noise = self._noise("rollout", part, (hierarchy.num_layers + 1, chains, *self.event_shape))
         if self.recipe.rollout == "shared":
-            return all_layers(hierarchy, noise, antithetic)
+            return self._simulate(hierarchy, noise, antithetic)
         t = [self._generator(seed, "t", part).integers(0, hierarchy.num_layers, chains) for seed in self.seeds]
         return one_layer_a_chain(hierarchy, noise, np.stack(t), antithetic)
 
-    def _critic_loss(self, pairs: Pairs, _: int) -> Tensor:
+    def _of_critic(self, pairs: Pairs) -> Tensor:
         critic = self._critic.score(pairs.x, pairs.t)
         return self._weight[pairs.t] * self.objective.critic_loss(critic, pairs.conditional_score)
 
-    def _variational_loss(self, pairs: Pairs, part: int) -> Tensor:
-        noise = self._noise("layers", part, pairs.mixing.shape[1:])
+    def _of_layers(self, pairs: Pairs, noise: Tensor) -> Tensor:
         layer = self.hierarchy.conditional(pairs.mixing, pairs.t)
         if self.recipe.antithetic:
             layer = DiagonalGaussian(torch.cat([layer.mean, layer.mean], 2), layer.std)
@@ -200,14 +213,15 @@ class JointTrainer:
         for part, pairs in batches.items():
             loss = loss_of(pairs, part)
             value = loss.flatten(1).mean(1)
-            if not value.isfinite().all():
+            total = value.sum() / len(batches)
+            if not math.isfinite(total.item()):
                 layer = pairs.t.expand(loss.shape)[~loss.isfinite()].flatten()[:1].tolist()
                 problem = (
                     f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected "
                     f"finite losses; lower the learning rates or raise the number of critic updates in the recipe"
                 )
                 break
-            (value.sum() / len(batches)).backward()
+            total.backward()
             values.append(value.detach())
         stop_where_not_finite(problem)
         optimiser.step()

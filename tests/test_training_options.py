@@ -190,6 +190,29 @@ def test_a_compiled_network_computes_the_same(monkeypatch):
     assert NetworkScoreModel(network, TOY).copies(2).network._compiled_call_impl is None  # sampling compiles nothing
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("images", "changes"), [(False, {"rollout": "shared"}), (False, {"batch": 4}), (True, {"rollout": "shared"})]
+)
+def test_a_compiled_training_computes_the_same(images, changes, monkeypatch):
+    """Rollouts, where they are shared, and both losses are compiled whole; by the tracer alone, as above."""
+    network = tiny_unet((0,)) if images else None
+    sizes = {"batch": 2, "critic_batch": 2, "critic_updates": 2, "iterations": 2, **changes}
+    expected, _ = fitted(problem(2, network), **sizes)
+    compiled, whole = torch.compile, []
+
+    def traced(function, **options):
+        whole.append(function.__name__)
+        return compiled(function, **{**options, "backend": "eager"})
+
+    monkeypatch.setattr(torch, "compile", traced)
+    found, _ = fitted(problem(2, network), **sizes, compile=True)
+    assert whole[-3:] == ["all_layers", "_of_critic", "_of_layers"]
+    for one, other in zip(found, expected, strict=True):
+        for name, value in one.items():
+            torch.testing.assert_close(value, other[name], rtol=0, atol=0)
+
+
 # Where a training starts from
 @pytest.mark.parametrize("images", [False, True])
 def test_a_training_starts_from_an_earlier_one(images):
