@@ -53,7 +53,7 @@ def test_a_diffusion_bridge_has_no_density():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("objective", "kl"), ("bridge", "linear"), ("coordinates", "polar"), ("residual", "none"), ("target", "both"),
+        ("objective", "kl"), ("bridge", "linear"), ("coordinates", "polar"), ("residual", "some"), ("target", "both"),
         ("critic", "h"), ("schedule", "step"), ("iterations", 0), ("batch", 1), ("auxiliaries", 0),
         ("critic_updates", 0), ("learning_rate", 0.0), ("critic_learning_rate", -1.0), ("ema", 1.0), ("ema", 0.0),
         ("hidden", (0,)), ("critic_hidden", (4, 0)), ("adam_betas", (1.0, 0.9)), ("etta", 1.0),
