@@ -39,6 +39,7 @@ class Pair:
         ours: one update of all replicas.
         replicas: R.
         goal: how many times as fast ours should be, a replica.
+        compiled: whether ours is compiled, which takes a C++ compiler.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Pair:
     ours: Step
     replicas: int
     goal: float | None
+    compiled: bool = False
 
 
 def joint_pair(
@@ -72,7 +74,7 @@ def joint_pair(
     theirs = plain.Joint(plain.ScoreNetwork(), levels)
     goal = {5: 8.0, 10: 10.0}.get(layers) if rollout == "shared" else None
     name = f"2-D data, T = {layers}, {rollout} rollouts" + (", compiled" if compiled else "")
-    return Pair(name, theirs.step, ours.step, replicas, goal)
+    return Pair(name, theirs.step, ours.step, replicas, goal, compiled)
 
 
 def sequential_pair(name: str, objective: Literal["sm", "lb"], t: int = 2, replicas: int = REPLICAS) -> Pair:
