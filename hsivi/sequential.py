@@ -238,7 +238,7 @@ class SequentialTrainer:
     def _descend(self, optimiser: Optimiser, loss: Tensor, term: str) -> Tensor:
         value = loss.mean(1)
         total = value.sum()
-        if not math.isfinite(total.item()):  # one of a sum is cheaper than all of its terms, and says the same
+        if not math.isfinite(total.item()):  # a sum is not finite where a term is not, and is cheaper to ask
             raise NonFiniteLoss(
                 f"{term}: got a non-finite value at iteration {self.iteration}, expected finite losses; lower the "
                 f"learning rates in the recipe"
