@@ -26,6 +26,8 @@ from hsivi.train import JointTrainer
 REPLICAS = 5
 """Seeds the suite trains as one program, as at scale paper."""
 TOY = QuadraticSchedule()
+ROLLOUTS: tuple[Literal["shared", "independent"], ...] = ("shared", "independent")
+OBJECTIVES: tuple[Literal["sm", "lb"], ...] = ("sm", "lb")
 Step = Callable[[], object]
 
 
@@ -77,7 +79,9 @@ def joint_pair(
     return Pair(name, theirs.step, ours.step, replicas, goal, compiled)
 
 
-def sequential_pair(name: str, objective: Literal["sm", "lb"], t: int = 2, replicas: int = REPLICAS) -> Pair:
+def sequential_pair(
+    name: str, objective: Literal["sm", "lb"], t: int = 2, replicas: int = REPLICAS, compiled: bool = False
+) -> Pair:
     """Return sequential training of layer t of five at the settings of E.1; t = 2 costs what layers cost on average."""
     problem = PROBLEMS[name]()
     base = DiagonalGaussian(torch.zeros(problem.target.event_shape), torch.ones(problem.target.event_shape))
@@ -86,7 +90,8 @@ def sequential_pair(name: str, objective: Literal["sm", "lb"], t: int = 2, repli
     critic = {"critic_hidden": problem.critic_hidden, "critic": "f", "critic_learning_rate": 2 * problem.learning_rate}
     recipe = SequentialRecipe(
         objective=objective, ends_at_base=problem.ends_at_base, hidden=problem.hidden, iterations=100_000,
-        batch=problem.batch, learning_rate=problem.learning_rate, **(critic if objective == "sm" else {}),
+        batch=problem.batch, learning_rate=problem.learning_rate, compile=compiled,
+        **(critic if objective == "sm" else {}),
     )  # fmt: skip
     hierarchy = IndependentHierarchy(tuple(range(replicas)), dim, problem.hidden, [True] * layers, 0.0)
     first = (layers - 1 - t) * recipe.iterations
@@ -103,7 +108,8 @@ def sequential_pair(name: str, objective: Literal["sm", "lb"], t: int = 2, repli
         learning_rate=problem.learning_rate,
         critic_learning_rate=2 * problem.learning_rate,
     )
-    return Pair(f"{name}, {objective.upper()}, layer {t} of 5", theirs.step, ours.step, replicas, problem.goal)
+    name = f"{name}, {objective.upper()}, layer {t} of 5" + (", compiled" if compiled else "")
+    return Pair(name, theirs.step, ours.step, replicas, problem.goal, compiled)
 
 
 @dataclass(frozen=True)
@@ -135,16 +141,11 @@ PROBLEMS = {"mixture": ring, "conditioned diffusion": conditioned_diffusion}
 
 
 PAIRS: dict[str, Callable[[], Pair]] = {
-    **{
-        f"joint-{layers}-{rollout}": partial(joint_pair, layers, rollout)
-        for layers in (5, 10)
-        for rollout in ("shared", "independent")
-    },
-    **{f"joint-{layers}-compiled": partial(joint_pair, layers, "shared", compiled=True) for layers in (5, 10)},
-    **{
-        f"{name}-{objective}": partial(sequential_pair, name, objective)
-        for name in PROBLEMS
-        for objective in ("sm", "lb")
-    },
+    f"{name}{'-compiled' if compiled else ''}": partial(make, compiled=compiled)
+    for compiled in (False, True)
+    for name, make in {
+        **{f"joint-{layers}-{way}": partial(joint_pair, layers, way) for layers in (5, 10) for way in ROLLOUTS},
+        **{f"{name}-{kind}": partial(sequential_pair, name, kind) for name in PROBLEMS for kind in OBJECTIVES},
+    }.items()
 }
 """Functions that make each pair."""

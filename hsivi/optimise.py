@@ -1,17 +1,19 @@
 """What every training loop here shares: Adam, a learning-rate schedule, a moving average, and one way to fail."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hsivi import parallel
 from hsivi.nonfinite import NonFinite
 
 Decay = Literal["constant", "cosine", "exponential"]
+Function = TypeVar("Function", bound=Callable[..., Any])
 Parameters = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 
 
@@ -30,6 +32,42 @@ def stop_where_not_finite(problem: str | None) -> None:
     """
     if (found := parallel.first_problem(problem)) is not None:
         raise NonFiniteLoss(found)
+
+
+def with_gradients(
+    losses: Callable[..., Tensor], parameters: Sequence[Tensor], parts: int = 1, compiled: bool = False
+) -> Callable[..., tuple[Tensor, tuple[Tensor | None, ...]]]:
+    """Return a function that returns losses and the gradients of every replica's mean loss.
+
+    Arguments:
+        losses: returns losses of shape (R, \\*batch), of which each replica's depend on its own parameters.
+        parameters: by what is differentiated; where one has no part in the losses its gradient is None.
+        parts: by how many the gradients are divided, for means over so many calls.
+        compiled: whether losses and gradients become one program when they are first asked for.
+    """
+
+    def evaluate(*arguments: Any) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        found = losses(*arguments)
+        total = found.flatten(1).mean(1).sum() / parts
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        return found.detach(), tuple(map(_laid_out_like, gradients, parameters))
+
+    return whole(evaluate) if compiled else evaluate
+
+
+def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """Return a gradient whose elements lie in memory as the parameter's do, which Adam takes for granted."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def whole(function: Function) -> Function:
+    """Return a function that is compiled as a whole, derivatives included, when it is first called."""
+    from torch._dynamo import config  # takes a second
+
+    config.trace_autograd_ops = True
+    return cast(Function, torch.compile(function, fullgraph=True, dynamic=False))
 
 
 class Optimiser:
@@ -74,6 +112,11 @@ class Optimiser:
 
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.adam, factor)
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return [parameter for group in self.adam.param_groups for parameter in group["params"]]
+
     def descend(self, loss: Tensor) -> None:
         """Take one step down the gradient of a scalar loss."""
         self.clear()
@@ -82,17 +125,50 @@ class Optimiser:
 
     def clear(self) -> None:
         """Forget all gradients, before new ones are gathered."""
-        for group in self.adam.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def gather(self, gradients: Sequence[Tensor | None]) -> None:
+        """Add gradients, in the order of `parameters`, to those gathered since `clear`, as ``backward()`` does."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if parameter.grad is None:
+                parameter.grad = gradient
+            elif gradient is not None:
+                parameter.grad += gradient
 
     def step(self) -> None:
         """Take one step down the gradients gathered since `clear`, averaged over all processes."""
-        trained = [p for group in self.adam.param_groups for p in group["params"] if p.grad is not None]
+        trained = [parameter for parameter in self.parameters if parameter.grad is not None]
         parallel.average_([p.grad for p in trained if p.grad is not None])
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(trained, self.clip_norm)
-        self.adam.step()
+        if all(parameter in self.adam.state for parameter in trained):
+            self._step_quickly()
+        else:
+            self.adam.step()
+
+    @torch.no_grad()
+    def _step_quickly(self) -> None:
+        """Do what ``Adam.step`` does when there are moments: small networks wait longer for its checks than for it."""
+        for group in self.adam.param_groups:
+            own = [parameter for parameter in group["params"] if parameter.grad is not None]
+            states = [self.adam.state[parameter] for parameter in own]
+            adam(
+                own,
+                [parameter.grad for parameter in own],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
+                [state["step"] for state in states],
+                fused=True,
+                amsgrad=group["amsgrad"],
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
 
     def advance(self) -> None:
         """Move the learning rate on by one step of its schedule."""

@@ -172,6 +172,7 @@ class SequentialRecipe(Frozen):
         schedule: decay of both learning rates within each layer's training.
         ema: decay of the average of a layer's parameters that is kept, or None for the last iterate.
         adam_betas: Adam's decay rates.
+        compile: whether losses and layers are compiled, each layer of the hierarchy anew; see `Hardware`.
     """
 
     objective: Literal["sm", "lb"]
@@ -194,6 +195,7 @@ class SequentialRecipe(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
     ema: Decay | None = None
     adam_betas: tuple[Decay, Decay] = (0.9, 0.99)
+    compile: bool = False
 
     @model_validator(mode="after")
     def _settings_are_used(self) -> "SequentialRecipe":

@@ -16,7 +16,7 @@ def missing_package(package: str, trains: bool) -> str:
 
 
 def words(error: Exception) -> str:
-    """Return an error in one line, with a remedy where it is a lack of memory, of room on the disk, or of access."""
+    """Return an error in one line, with a remedy where what lacks is memory, room on the disk, access or a compiler."""
     said = " ".join(str(error).split())
     if "Read-only file system" in said or "Permission denied" in said:
         return f"folder: got one that cannot be written to ({said[:160]}), expected one that can; correct that"
@@ -28,5 +28,10 @@ def words(error: Exception) -> str:
         return (
             f"memory: got too little ({said[:120] or 'none left'}), expected enough for this step; raise "
             f"microbatches or lower the batch in the recipe, or use a larger machine; what is finished stays"
+        )
+    if type(error).__name__ == "InductorError":
+        return (
+            f"compile: got true, and PyTorch could not compile ({said[:160]}), expected a C++ compiler and Python's "
+            f"headers; install them, name the compiler in CXX, or take compile out of the recipe"
         )
     return said

@@ -21,7 +21,7 @@ from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import IndependentHierarchy
 from hsivi.nn.mlp import MLP
 from hsivi.objective import LowerBound, ScoreFunction, ScoreMatching, from_score
-from hsivi.optimise import Average, NonFiniteLoss, Optimiser
+from hsivi.optimise import Average, NonFiniteLoss, Optimiser, with_gradients
 from hsivi.recipe import SequentialRecipe
 from hsivi.rng import generator
 
@@ -97,12 +97,13 @@ class SequentialTrainer:
         if recipe.objective == "lb":
             draws = max(draws, (recipe.auxiliaries or 0) + 1)
         mixing, noise = self._draws(t, draws)
-        own = slice(None) if self.critic is None else slice(recipe.batch)
-        layer = self.hierarchy.conditional(mixing[:, own], t)
+        own = mixing if self.critic is None else mixing[:, : recipe.batch]
+        # The critic learns from the layer that is updated after it: one evaluation serves both, but for compiled code,
+        # whose gradients begin where it does.
+        layer = None if recipe.compile else self.hierarchy.conditional(own, t)
         if self.critic is not None:
-            # The critic learns from the layer that is updated after it: one evaluation serves both.
-            self._update_critic(t, layer, mixing[:, recipe.batch :], noise[1])
-        loss = self._update_layer(t, layer, noise[0, :, : recipe.batch])
+            self._update_critic(t, mixing, noise[1], layer)
+        loss = self._update_layer(t, own, noise[0, :, : recipe.batch], layer)
         self.iteration += 1
         if self.iteration % recipe.iterations == 0:
             self._finish(t)
@@ -145,6 +146,12 @@ class SequentialTrainer:
                 self.critic = self._new_critic(t)
             assert recipe.critic_learning_rate is not None
             self._critic_optimiser = Optimiser(self.critic.parameters(), recipe.critic_learning_rate, *shared)
+            critics = self._critic_optimiser.parameters
+            self._critic_gradients = with_gradients(self._critic_loss, critics, compiled=recipe.compile)
+        loss = self._score_matching if recipe.objective == "sm" else self._lower_bound
+        self._gradients = with_gradients(loss, self._optimiser.parameters, compiled=recipe.compile)
+        if recipe.compile:
+            torch.compiler.reset()  # what was compiled for the layer before is of no use any more
 
     def _new_critic(self, t: int) -> MLP:
         variance = self.hierarchy.log_variances[t]
@@ -197,51 +204,62 @@ class SequentialTrainer:
         target = self._target_score(t)(x)
         return target, output if self.recipe.critic == "g" else target - output
 
-    def _update_critic(self, t: int, layer: DiagonalGaussian, further: Tensor, noise: Tensor) -> None:
-        """Update the critic on the layer at its own mixing draws and, with several updates, at ``further`` ones."""
+    def _update_critic(self, t: int, mixing: Tensor, noise: Tensor, layer: DiagonalGaussian | None) -> None:
         recipe = self.recipe
-        assert isinstance(self._objective, ScoreMatching)
-        assert self.critic is not None
-        with torch.no_grad():
-            if further.shape[1]:
-                means = [layer.mean, self.hierarchy.conditional(further, t).mean]
-                layer = DiagonalGaussian(torch.cat(means, 1), layer.std)
-            x, wanted = layer.rsample(noise), layer.score_at(noise)
-            if recipe.critic == "f":  # S - f is to be the conditional score
-                wanted = self._target_score(t)(x) - wanted
         for k in range(recipe.critic_updates):
             rows = slice(k * recipe.batch, (k + 1) * recipe.batch)
-            loss = self._objective.critic_loss(self.critic(x[:, rows]), wanted[:, rows])
-            self._descend(self._critic_optimiser, loss, f"critic loss of layer {t}")
+            found = self._critic_gradients(t, mixing[:, rows], noise[:, rows], layer if k == 0 else None)
+            self._descend(self._critic_optimiser, found, f"critic loss of layer {t}")
         self._critic_optimiser.advance()
 
-    def _update_layer(self, t: int, layer: DiagonalGaussian, noise: Tensor) -> Tensor:
-        if isinstance(self._objective, ScoreMatching):
-            assert self.critic is not None
-            frozen = list(self.critic.parameters())
-            for parameter in frozen:
-                parameter.requires_grad_(False)
-            loss = self._objective.variational_loss(layer, noise, lambda x: self._scores(t, x))
-            for parameter in frozen:
-                parameter.requires_grad_(True)
-        elif self.recipe.target == "density" and isinstance(self.bridge, GeometricBridge):
-            bridge, index = self.bridge, torch.tensor(t)
-            loss = self._objective.variational_loss(layer, noise, lambda x: bridge.log_prob(x, index))
-        else:
-            loss = self._objective.variational_loss(layer, noise, from_score(self._target_score(t)))
-        value = self._descend(self._optimiser, loss, f"variational loss of layer {t}")
+    def _update_layer(self, t: int, mixing: Tensor, noise: Tensor, layer: DiagonalGaussian | None) -> Tensor:
+        frozen = list(self.critic.parameters()) if self.critic is not None else []
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        found = self._gradients(t, mixing, noise, layer)
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        value = self._descend(self._optimiser, found, f"variational loss of layer {t}")
         self._optimiser.advance()
         with torch.no_grad():
             self._average.update()
         return value
 
-    def _descend(self, optimiser: Optimiser, loss: Tensor, term: str) -> Tensor:
+    # Losses have shape (R, B), for mixing draws and noise of shape (R, B, d); a layer is that of the draws, if known.
+    def _critic_loss(self, t: int, mixing: Tensor, noise: Tensor, layer: DiagonalGaussian | None) -> Tensor:
+        assert isinstance(self._objective, ScoreMatching)
+        assert self.critic is not None
+        with torch.no_grad():
+            layer = layer or self.hierarchy.conditional(mixing, t)
+            x, wanted = layer.rsample(noise), layer.score_at(noise)
+            if self.recipe.critic == "f":  # S - f is to be the conditional score
+                wanted = self._target_score(t)(x) - wanted
+        return self._objective.critic_loss(self.critic(x), wanted)
+
+    def _score_matching(self, t: int, mixing: Tensor, noise: Tensor, layer: DiagonalGaussian | None) -> Tensor:
+        assert isinstance(self._objective, ScoreMatching)
+        layer = layer or self.hierarchy.conditional(mixing, t)
+        return self._objective.variational_loss(layer, noise, lambda x: self._scores(t, x))
+
+    def _lower_bound(self, t: int, mixing: Tensor, noise: Tensor, layer: DiagonalGaussian | None) -> Tensor:
+        """Return minus the lower bound; of the mixing draws there may be more than of the noise."""
+        assert isinstance(self._objective, LowerBound)
+        layer = layer or self.hierarchy.conditional(mixing, t)
+        if self.recipe.target == "density" and isinstance(self.bridge, GeometricBridge):
+            bridge, index = self.bridge, torch.tensor(t)
+            return self._objective.variational_loss(layer, noise, lambda x: bridge.log_prob(x, index))
+        return self._objective.variational_loss(layer, noise, from_score(self._target_score(t)))
+
+    def _descend(self, optimiser: Optimiser, found: tuple[Tensor, Sequence[Tensor | None]], term: str) -> Tensor:
+        """Take one step down the gradients of losses and return their means, shape (R,)."""
+        loss, gradients = found
         value = loss.mean(1)
-        total = value.sum()
-        if not math.isfinite(total.item()):  # a sum is not finite where a term is not, and is cheaper to ask
+        if not math.isfinite(value.sum().item()):  # a sum is not finite where a term is not, and is cheaper to ask
             raise NonFiniteLoss(
                 f"{term}: got a non-finite value at iteration {self.iteration}, expected finite losses; lower the "
                 f"learning rates in the recipe"
             )
-        optimiser.descend(total)
-        return value.detach()
+        optimiser.clear()
+        optimiser.gather(gradients)
+        optimiser.step()
+        return value

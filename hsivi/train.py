@@ -14,7 +14,7 @@ processes share out (`hsivi.parallel`).  The trainer knows no formula: losses co
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,18 +25,11 @@ from hsivi.bridge import DiffusionBridge
 from hsivi.gaussian import DiagonalGaussian
 from hsivi.hierarchy import DDIMHierarchy
 from hsivi.objective import ScoreMatching
-from hsivi.optimise import Average, Optimiser, stop_where_not_finite
+from hsivi.optimise import Average, Optimiser, stop_where_not_finite, whole, with_gradients
 from hsivi.recipe import Recipe
 from hsivi.rng import generator
 from hsivi.rollout import Pairs, all_layers, one_layer_a_chain
 from hsivi.score_model import NetworkScoreModel
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _compiled(function: Function) -> Function:
-    """Return a function that is compiled as a whole when it is first called."""
-    return cast(Function, torch.compile(function, fullgraph=True, dynamic=False))
 
 
 @dataclass(frozen=True)
@@ -99,12 +92,12 @@ class JointTrainer:
         self._critic = self.critic.at(self.bridge.levels[:-1].to(self.hierarchy.std))
         self._weight = self.bridge.noise_variance().to(self.hierarchy.std) ** recipe.beta_power
         self._microbatches = parallel.own_share(recipe.microbatches)
-        self._simulate, self._critic_loss, self._variational_loss = all_layers, self._of_critic, self._of_layers
+        self._simulate = whole(all_layers) if recipe.compile else all_layers
         if recipe.compile:
             self.hierarchy.layers()  # to have what depends on the levels alone, which compiled code may not keep
-            self._simulate = _compiled(self._simulate)
-            self._critic_loss = _compiled(self._critic_loss)
-            self._variational_loss = _compiled(self._variational_loss)
+        parts, critics, layers = len(self._microbatches), self._critic_optimiser.parameters, self._optimiser.parameters
+        self._critic_gradients = with_gradients(self._critic_loss, critics, parts, recipe.compile)
+        self._variational_gradients = with_gradients(self._variational_loss, layers, parts, recipe.compile)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Return the layers' parameters, the variance with its own learning rate."""
@@ -135,14 +128,14 @@ class JointTrainer:
                 self._critic_optimiser,
                 "critic",
                 {part: pairs.batch(*window) for part, pairs in drawn.items()},
-                lambda pairs, _: self._critic_loss(pairs),
+                lambda pairs, _: self._critic_gradients(pairs),
             )
         self.critic.network.requires_grad_(False)
         variational_loss = self._descend(
             self._optimiser,
             "variational",
             {part: pairs.batch(first, first + batch) for part, pairs in drawn.items()},
-            lambda pairs, part: self._variational_loss(pairs, self._noise("layers", part, pairs.mixing.shape[1:])),
+            lambda pairs, part: self._variational_gradients(pairs, self._noise("layers", part, pairs.mixing.shape[1:])),
         )
         self.critic.network.requires_grad_(True)
         self._optimiser.advance()
@@ -191,11 +184,11 @@ class JointTrainer:
         t = [self._generator(seed, "t", part).integers(0, hierarchy.num_layers, chains) for seed in self.seeds]
         return one_layer_a_chain(hierarchy, noise, np.stack(t), antithetic)
 
-    def _of_critic(self, pairs: Pairs) -> Tensor:
+    def _critic_loss(self, pairs: Pairs) -> Tensor:
         critic = self._critic.score(pairs.x, pairs.t)
         return self._weight[pairs.t] * self.objective.critic_loss(critic, pairs.conditional_score)
 
-    def _of_layers(self, pairs: Pairs, noise: Tensor) -> Tensor:
+    def _variational_loss(self, pairs: Pairs, noise: Tensor) -> Tensor:
         layer = self.hierarchy.conditional(pairs.mixing, pairs.t)
         if self.recipe.antithetic:
             layer = DiagonalGaussian(torch.cat([layer.mean, layer.mean], 2), layer.std)
@@ -205,24 +198,27 @@ class JointTrainer:
         )
 
     def _descend(
-        self, optimiser: Optimiser, term: str, batches: dict[int, Pairs], loss_of: Callable[[Pairs, int], Tensor]
+        self,
+        optimiser: Optimiser,
+        term: str,
+        batches: dict[int, Pairs],
+        gradients_of: Callable[[Pairs, int], tuple[Tensor, Sequence[Tensor | None]]],
     ) -> Tensor:
         """Take one step on the mean loss of this process's micro-batches and return it, shape (R,)."""
         optimiser.clear()
         values, problem = [], None
         for part, pairs in batches.items():
-            loss = loss_of(pairs, part)
+            loss, gradients = gradients_of(pairs, part)
             value = loss.flatten(1).mean(1)
-            total = value.sum() / len(batches)
-            if not math.isfinite(total.item()):
+            if not math.isfinite(value.sum().item()):
                 layer = pairs.t.expand(loss.shape)[~loss.isfinite()].flatten()[:1].tolist()
                 problem = (
                     f"{term} loss: got a non-finite value at iteration {self.iteration}, layer {layer}, expected "
                     f"finite losses; lower the learning rates or raise the number of critic updates in the recipe"
                 )
                 break
-            total.backward()
-            values.append(value.detach())
+            optimiser.gather(gradients)
+            values.append(value)
         stop_where_not_finite(problem)
         optimiser.step()
         return torch.stack(values).mean(0)

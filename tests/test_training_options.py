@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines import hsivi_sm
 from hsivi import layout, methods
@@ -174,43 +174,6 @@ def test_a_training_in_channels_last_learns_what_others_learn():
     # parameters may be any part of both steps apart, on some processors more than on others.  A wrong layout moves all.
     assert (apart > 1e-5).double().mean() < 1e-3
     assert apart.max() < 4e-4
-
-
-@pytest.mark.slow
-def test_a_compiled_network_computes_the_same(monkeypatch):
-    """Of the compiler the tracer alone is used: its code generator takes minutes and wants a C++ compiler."""
-    compiled = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled(self, backend="eager", fullgraph=True))
-    network = ScoreMLP((0,), 2, 8, 8)
-    expected = outputs(network, Hardware())
-    assert network._compiled_call_impl is None
-    found = outputs(network, Hardware(compile=True))
-    assert network._compiled_call_impl is not None
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    assert NetworkScoreModel(network, TOY).copies(2).network._compiled_call_impl is None  # sampling compiles nothing
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("images", "changes"), [(False, {"rollout": "shared"}), (False, {"batch": 4}), (True, {"rollout": "shared"})]
-)
-def test_a_compiled_training_computes_the_same(images, changes, monkeypatch):
-    """Rollouts, where they are shared, and both losses are compiled whole; by the tracer alone, as above."""
-    network = tiny_unet((0,)) if images else None
-    sizes = {"batch": 2, "critic_batch": 2, "critic_updates": 2, "iterations": 2, **changes}
-    expected, _ = fitted(problem(2, network), **sizes)
-    compiled, whole = torch.compile, []
-
-    def traced(function, **options):
-        whole.append(function.__name__)
-        return compiled(function, **{**options, "backend": "eager"})
-
-    monkeypatch.setattr(torch, "compile", traced)
-    found, _ = fitted(problem(2, network), **sizes, compile=True)
-    assert whole[-3:] == ["all_layers", "_of_critic", "_of_layers"]
-    for one, other in zip(found, expected, strict=True):
-        for name, value in one.items():
-            torch.testing.assert_close(value, other[name], rtol=0, atol=0)
 
 
 # Where a training starts from

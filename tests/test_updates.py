@@ -1,12 +1,14 @@
 """How an update is made: clipping, learning rates, AMSGrad, the gradient of the variance."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from hsivi.optimise import Optimiser
+from hsivi.nn.stacked import StackedLinear
+from hsivi.optimise import Optimiser, with_gradients
 from hsivi.train import JointTrainer
 from tests.test_micro_batches import affine_trainer, pretrainer
 from tests.test_train import mlps, run
@@ -129,6 +131,56 @@ def test_a_recipe_decides_amsgrad_for_both_networks(amsgrad):
     for optimiser in (trainer._optimiser, trainer._critic_optimiser):
         kept = [("max_exp_avg_sq" in state) for state in optimiser.adam.state.values()]
         assert kept and set(kept) == {amsgrad}
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_updates_are_those_of_adam_to_the_bit(amsgrad):
+    """Two groups, one with a rate of its own and a parameter that is not always used; resumed on the way."""
+
+    def groups() -> list[dict[str, Any]]:
+        shapes, draws = [(3, 4), (40,), (2, 5, 7)], torch.Generator().manual_seed(1)
+        a, b, c = (nn.Parameter(torch.randn(shape, generator=draws)) for shape in shapes)
+        return [{"params": [a, b]}, {"params": [c], "lr": 0.3}]
+
+    def made() -> Optimiser:
+        return Optimiser(groups(), 0.1, (0.8, 0.95), "cosine", 9, 0.1, amsgrad=amsgrad)
+
+    expected = torch.optim.Adam(groups(), 0.1, (0.8, 0.95), amsgrad=amsgrad)
+    theirs, found = [p for group in expected.param_groups for p in group["params"]], made()
+    draws = torch.Generator().manual_seed(2)
+    for k in range(9):
+        gradients = [None if i == k % 4 else torch.randn(p.shape, generator=draws) for i, p in enumerate(theirs)]
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient
+        for group, initial in zip(expected.param_groups, (0.1, 0.3), strict=True):
+            group["lr"] = initial * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * k / 9)))
+        expected.step()
+        found.clear()
+        found.gather(gradients)
+        found.step()
+        found.advance()
+        for ours, other in zip(found.parameters, theirs, strict=True):
+            torch.testing.assert_close(ours, other, rtol=1e-5, atol=1e-6)  # fused or not
+        if k == 4:
+            again = made()
+            for new, old in zip(again.parameters, found.parameters, strict=True):
+                new.data.copy_(old)
+            again.load_state_dict(found.state_dict())
+            found = again
+
+
+def test_gradients_come_with_losses_and_lie_as_parameters_do():
+    """Of each replica's mean, divided by the number of parts; of narrow maps the product is that of transposes."""
+    x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    maps, unused = StackedLinear((0, 1), "a", 3, 2), nn.Parameter(torch.ones(2))
+    evaluate = with_gradients(lambda x: maps(x).square().sum(-1), [maps.weight, unused, maps.bias], parts=4)
+    losses, (weight, nothing, bias) = evaluate(x)
+    expected = maps(x).square().sum(-1)
+    assert torch.equal(losses, expected) and not losses.requires_grad
+    wanted = torch.autograd.grad(expected.mean() / 2, [maps.weight, maps.bias])  # 2 replicas of 4 parts
+    torch.testing.assert_close([weight, bias], list(wanted), rtol=1e-6, atol=1e-7)
+    assert wanted[0].stride() != maps.weight.stride() == weight.stride()
+    assert nothing is None and not any(p.grad is not None for p in maps.parameters())
 
 
 # The layers' variance
