@@ -1,11 +1,13 @@
-"""One thread, as each training of the suite has, and a table of what was measured at the end."""
+"""One thread and its memory kept, as each training of the suite has, and a table of what was measured at the end."""
 
 import pytest
 import torch
 
 from benchmarks.results import Results
+from hsivi.process import keep_freed_memory
 
 torch.set_num_threads(1)
+keep_freed_memory()
 
 
 def pytest_configure(config: pytest.Config) -> None:

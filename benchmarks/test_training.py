@@ -1,5 +1,6 @@
 """How many times as fast the suite trains as the plain implementation: a ratio taken in one run, in alternation."""
 
+import math
 import os
 import shutil
 import time
@@ -21,11 +22,15 @@ SECONDS = 0.25
 
 
 def repeated(step: Callable[[], object]) -> tuple[Callable[[], None], int]:
-    """Return a function that takes as many steps as fill `SECONDS`, and their number."""
+    """Return a function that takes as many steps as fill `SECONDS`, and their number.
+
+    The number is a multiple of `AHEAD`: sequential training draws for so many updates at once, which belongs to them.
+    """
     step()
     start = time.process_time()
-    step()
-    count = max(int(SECONDS / (time.process_time() - start)), 1)
+    for _ in range(AHEAD):
+        step()
+    count = AHEAD * math.ceil(SECONDS / (time.process_time() - start))
 
     def steps() -> None:
         for _ in range(count):
@@ -56,7 +61,7 @@ def test_training_is_faster_than_the_plain_one(
     ratios = np.array(plain_seconds) / per_replica
     low, ratio, high = np.quantile(ratios, [0.25, 0.5, 0.75])
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as flops:
-        for _ in range(AHEAD):  # sequential training draws for so many updates at once
+        for _ in range(AHEAD):
             pair.ours()
     rate = flops.get_total_flops() / AHEAD / pair.replicas / np.median(per_replica)
     benchmark.extra_info |= {"pair": pair.name, "plain_seconds": plain_seconds, "ratio": ratio, "goal": pair.goal}

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hsivi.bridge import Bridge, GeometricBridge
@@ -170,12 +172,13 @@ class SequentialTrainer:
     def _noise(self, key: tuple[str | int, ...], kinds: int, draws: int) -> Tensor:
         """Draw noise of shape (kinds, R, draws, d), a function of (seed, \\*key) for each replica."""
         variance = self.hierarchy.log_variances[0]
-        shape = (kinds, draws, variance.shape[1])
+        noise = np.empty((len(self.seeds), kinds, draws, variance.shape[1]), "float32")
 
-        def draw(seed: int) -> Tensor:
-            return torch.from_numpy(generator(seed, "sequential", *key).standard_normal(shape, "float32"))
+        def draw(seed: int, own: NDArray[np.float32]) -> None:
+            generator(seed, "sequential", *key).standard_normal(dtype="float32", out=own)
 
-        return torch.stack(list(self._map_seeds(draw, self.seeds)), 1).to(variance)
+        list(self._map_seeds(draw, self.seeds, noise))
+        return torch.from_numpy(noise).to(variance).transpose(0, 1)
 
     @torch.no_grad()
     def _draws(self, t: int, draws: int) -> tuple[Tensor, Tensor]:
