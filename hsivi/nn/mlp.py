@@ -22,7 +22,7 @@ class MLP(LinearStack):
         super().__init__()
         maps: list[nn.Module] = []
         for i, (width, following) in enumerate(pairwise(widths)):
-            maps += [StackedLinear(seeds, f"{name}.{i}", width, following), nn.ReLU()]
+            maps += [StackedLinear(seeds, f"{name}.{i}", width, following), nn.ReLU(inplace=True)]
         self.maps = nn.Sequential(*maps[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
