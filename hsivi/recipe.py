@@ -43,8 +43,8 @@ class Hardware(Frozen):
     Attributes:
         precision: of the networks' arithmetic; parameters, losses and averages are float32 in either case.
         channels_last: whether images lie in memory channel by channel of a pixel, as tensor cores want them.
-        compile: whether networks are compiled, in joint training the whole losses and shared rollouts; it takes a C++
-            compiler and, where the code is not in PyTorch's cache, up to minutes.
+        compile: whether networks are compiled, in joint training the losses with their gradients, and shared rollouts;
+            it takes a C++ compiler and, where the code is not in PyTorch's cache, up to minutes.
         microbatches: parts that a batch is cut into, one after another on one device, shared out over several.
     """
 
@@ -172,7 +172,7 @@ class SequentialRecipe(Frozen):
         schedule: decay of both learning rates within each layer's training.
         ema: decay of the average of a layer's parameters that is kept, or None for the last iterate.
         adam_betas: Adam's decay rates.
-        compile: whether losses and layers are compiled, each layer of the hierarchy anew; see `Hardware`.
+        compile: whether losses with their gradients are compiled, for each layer anew; see `Hardware`.
     """
 
     objective: Literal["sm", "lb"]

@@ -34,18 +34,24 @@ def render(name: str, scale: str, experiments: Sequence[Experiment]) -> None:
         script.render(scale, shown)
 
 
-def in_parallel(work: Callable[[str], Result], names: Sequence[str]) -> Iterator[Result]:
+def in_parallel(work: Callable[[str], Result], names: Sequence[str], last: Sequence[str] = ()) -> Iterator[Result]:
     """Yield what ``work`` returns for each name, in their order, made by as many processes as there are cores.
 
     Processes start afresh: each takes the environment over and loads what draws figures once.  Where there is one core
     or little to do, all happens here.
+
+    Arguments:
+        work: what is done for a name.
+        names: in any order, and several at a time.
+        last: names whose work needs that of all others.
     """
     workers = min(_cores(), len(names) // 2)
     if workers < 2:
-        yield from map(work, names)
+        yield from map(work, [*names, *last])
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(work, names)
+        yield from pool.map(work, last)
 
 
 def _cores() -> int:

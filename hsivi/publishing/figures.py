@@ -105,9 +105,8 @@ def _all(scale: str, experiments: Sequence[Experiment]) -> Iterator[str]:
     """Render tables and figures in parallel, then pages."""
     chosen = selected(experiments)
     work = partial(draw, scale, experiments)
-    said = list(in_parallel(work, [report.name for report in chosen if not report.page]))
-    said += [work(report.name) for report in chosen if report.page]
-    yield from filter(None, said)
+    pages, others = ([report.name for report in chosen if report.page is page] for page in (True, False))
+    yield from filter(None, in_parallel(work, others, pages))
 
 
 def draw(scale: str, experiments: Sequence[Experiment], name: str) -> str:

@@ -151,8 +151,8 @@ def _rendered(scale: str, experiments: Sequence[Experiment], results: Path, repo
     chosen = selected(experiments)
     with layout.folders(results, reports):
         work = partial(_watch, scale, experiments)
-        looks = list(in_parallel(work, [report.name for report in chosen if not report.page]))
-        return looks + [work(report.name) for report in chosen if report.page]
+        pages, others = ([report.name for report in chosen if report.page is page] for page in (True, False))
+        return list(in_parallel(work, others, pages))
 
 
 def _watch(scale: str, experiments: Sequence[Experiment], name: str) -> Looks:
