@@ -120,7 +120,7 @@ def not_finite(rank: int) -> str:
     """Return what a training says whose second process alone has a loss that is not finite."""
     trainer = mlps((3, 8), microbatches=4, critic_batch=8)
     if rank:
-        trainer._critic_loss = lambda pairs: torch.full(pairs.x.shape[:3], torch.nan)
+        trainer._critic_gradients = lambda pairs: (torch.full(pairs.x.shape[:3], torch.nan), ())
     with pytest.raises(NonFiniteLoss) as error:
         trainer.step()
     return str(error.value)
