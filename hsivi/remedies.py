@@ -16,7 +16,7 @@ def missing_package(package: str, trains: bool) -> str:
 
 
 def words(error: Exception) -> str:
-    """Return an error in one line, with a remedy where what lacks is memory, room on the disk, access or a compiler."""
+    """Return an error in one line, with a remedy where memory, room on the disk, access or a compiler is missing."""
     said = " ".join(str(error).split())
     if "Read-only file system" in said or "Permission denied" in said:
         return f"folder: got one that cannot be written to ({said[:160]}), expected one that can; correct that"

@@ -153,7 +153,7 @@ class SequentialTrainer:
         loss = self._score_matching if recipe.objective == "sm" else self._lower_bound
         self._gradients = with_gradients(loss, self._optimiser.parameters, compiled=recipe.compile)
         if recipe.compile:
-            torch.compiler.reset()  # what was compiled for the layer before is of no use any more
+            torch.compiler.reset()  # PyTorch keeps few programs of a function, and counts those of the layers before
 
     def _new_critic(self, t: int) -> MLP:
         variance = self.hierarchy.log_variances[t]

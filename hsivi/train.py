@@ -94,6 +94,7 @@ class JointTrainer:
         self._microbatches = parallel.own_share(recipe.microbatches)
         self._simulate = whole(all_layers) if recipe.compile else all_layers
         if recipe.compile:
+            torch.compiler.reset()  # PyTorch keeps few programs of a function, and counts those of other trainings
             self.hierarchy.layers()  # to have what depends on the levels alone, which compiled code may not keep
         parts, critics, layers = len(self._microbatches), self._critic_optimiser.parameters, self._optimiser.parameters
         self._critic_gradients = with_gradients(self._critic_loss, critics, parts, recipe.compile)
