@@ -15,7 +15,7 @@ from torch import nn
 from hsivi.nn.score_mlp import ScoreMLP
 from hsivi.recipe import Hardware
 from hsivi.score_model import NetworkScoreModel
-from tests.test_sequential import LB, SM, advance, trainer
+from tests.sequential_runs import LB, SM, advance, trainer
 from tests.test_train import TOY
 from tests.test_training_options import fitted, outputs, problem
 from tests.tiny import tiny_unet
