@@ -11,6 +11,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,17 +111,31 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing or not a JSON object.
     """
+    return _parsed(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: got no such file, expected it to be made before; run snakemake") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: got broken JSON in line {error.lineno}; delete the file and run again") from error
-    except (ValueError, RecursionError) as error:  # bytes that are no text; nested without end
-        problem = "bytes that are not UTF-8" if isinstance(error, UnicodeError) else "JSON that is nested too deeply"
-        raise ConfigError(f"{path}: got {problem}, expected a JSON object; delete the file and run again") from error
+    except UnicodeError as error:
+        raise ConfigError(
+            f"{path}: got bytes that are not UTF-8, expected a JSON object; delete the file and run again"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path}: got {error.strerror}, expected a readable file; correct that") from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: got broken JSON in line {error.lineno}; delete the file and run again") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: got JSON that is nested too deeply, expected a JSON object; delete the file and run again"
+        ) from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: got {type(content).__name__}, expected an object; delete the file and run again")
     return content
@@ -158,7 +173,20 @@ def read_record(path: Path) -> Record:
     Raises:
         ConfigError: as `read_json`; the record has another version, or was edited since it was written.
     """
-    content = read_json(path)
+    record, intact = _checked(path, _text(path))
+    if not intact and not _edited_allowed.get():
+        raise ConfigError(
+            f"{path}: got content that differs from its digest, expected it as it was measured; somebody edited it, so "
+            f"measure it again: rm {shlex.quote(str(path))} && make reproduce SCALE={shlex.quote(record.scale)} "
+            f"EXPERIMENTS={shlex.quote(record.experiment)}"
+        )
+    return record
+
+
+@cache
+def _checked(path: Path, text: str) -> tuple[Record, bool]:
+    """Return a record, and whether it has its digest: once for each text, since reports read a record a dozen times."""
+    content = _parsed(path, text)
     version = content.get("schema_version")
     if isinstance(version, int) and version < 2:
         raise ConfigError(
@@ -166,10 +194,4 @@ def read_record(path: Path) -> Record:
             f"snakemake, which measures again and trains nothing"
         )
     record: Record = validate_config(Record, content, str(path))
-    if record.sha256 != content_digest(content) and not _edited_allowed.get():
-        raise ConfigError(
-            f"{path}: got content that differs from its digest, expected it as it was measured; somebody edited it, so "
-            f"measure it again: rm {shlex.quote(str(path))} && make reproduce SCALE={shlex.quote(record.scale)} "
-            f"EXPERIMENTS={shlex.quote(record.experiment)}"
-        )
-    return record
+    return record, record.sha256 == content_digest(content)

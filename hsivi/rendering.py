@@ -10,6 +10,7 @@ from typing import TypeVar
 from hsivi import reporting
 from hsivi.config import check_choice
 from hsivi.experiment import Experiment
+from hsivi.reporting import Report
 
 Result = TypeVar("Result")
 
@@ -34,24 +35,21 @@ def render(name: str, scale: str, experiments: Sequence[Experiment]) -> None:
         script.render(scale, shown)
 
 
-def in_parallel(work: Callable[[str], Result], names: Sequence[str], last: Sequence[str] = ()) -> Iterator[Result]:
-    """Yield what ``work`` returns for each name, in their order, made by as many processes as there are cores.
+def in_parallel(work: Callable[[str], Result], reports: Sequence[Report]) -> Iterator[Result]:
+    """Yield what ``work`` returns for the name of each report, in their order, but of pages last.
 
-    Processes start afresh: each takes the environment over and loads what draws figures once.  Where there is one core
-    or little to do, all happens here.
-
-    Arguments:
-        work: what is done for a name.
-        names: in any order, and several at a time.
-        last: names whose work needs that of all others.
+    As many processes work as there are cores; pages, which show what the others made, wait for these.  Processes start
+    afresh: each takes the environment over and loads what draws figures once.  Where there is one core or little to do,
+    all happens here.
     """
-    workers = min(_cores(), len(names) // 2)
+    pages, others = ([report.name for report in reports if report.page is page] for page in (True, False))
+    workers = min(_cores(), len(others) // 2)
     if workers < 2:
-        yield from map(work, [*names, *last])
+        yield from map(work, [*others, *pages])
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(work, names)
-        yield from pool.map(work, last)
+        yield from pool.map(work, others)
+        yield from pool.map(work, pages)
 
 
 def _cores() -> int:

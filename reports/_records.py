@@ -1,9 +1,6 @@
 """Reading results for reports: records, samples, and the numbers the paper prints."""
 
-import contextlib
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,21 +17,7 @@ from reports import _claims_file
 def records(experiments: Sequence[Experiment]) -> list[Record]:
     """Return all records of the experiments, in the order of the tables."""
     cells = [cell for experiment in experiments for cell in methods.cells(experiment)]
-    return [record_of(cell) for cell in cells]
-
-
-def record_of(cell: Cell) -> Record:
-    """Return the record of a cell, which tables and the page ask for a dozen times."""
-    path = layout.CellFiles(cell).record
-    with contextlib.suppress(OSError):  # to be said by who reads it
-        file = path.stat()
-        return _unchanged(path, (file.st_ino, file.st_mtime_ns, file.st_size))
-    return read_record(path)
-
-
-@cache
-def _unchanged(path: Path, _: tuple[int, ...]) -> Record:
-    return read_record(path)
+    return [read_record(layout.CellFiles(cell).record) for cell in cells]
 
 
 def measurements(experiments: Sequence[Experiment]) -> pd.DataFrame:
@@ -75,7 +58,7 @@ def core(experiment: Experiment) -> Experiment:
 
 def outcome(cell: Cell) -> str:
     """Return what a record says of its cell in one word: ok, declined or failed."""
-    return record_of(cell).status
+    return read_record(layout.CellFiles(cell).record).status
 
 
 def samples(cell: Cell) -> Arrays:

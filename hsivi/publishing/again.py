@@ -37,7 +37,7 @@ def publish_again(scale: str, folder: Path) -> Iterator[str]:
             names = published_experiments(scale, folder)
             experiments = [as_published(load_experiment(name, scale, "core"))[0] for name in names]
             chosen, work_on = drawn(experiments), partial(_drawn, scale, experiments)
-            found = dict(zip(chosen, in_parallel(work_on, [report.name for report in chosen]), strict=True))
+            found = dict(zip(chosen, in_parallel(work_on, chosen), strict=True))
         left: set[str] = set()
         for report, looks in found.items():
             if looks is None:

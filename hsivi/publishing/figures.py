@@ -103,10 +103,7 @@ def _words(cells: Sequence[str], most: int = 4) -> str:
 
 def _all(scale: str, experiments: Sequence[Experiment]) -> Iterator[str]:
     """Render tables and figures in parallel, then pages."""
-    chosen = selected(experiments)
-    work = partial(draw, scale, experiments)
-    pages, others = ([report.name for report in chosen if report.page is page] for page in (True, False))
-    yield from filter(None, in_parallel(work, others, pages))
+    yield from filter(None, in_parallel(partial(draw, scale, experiments), selected(experiments)))
 
 
 def draw(scale: str, experiments: Sequence[Experiment], name: str) -> str:

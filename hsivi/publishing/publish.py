@@ -148,11 +148,8 @@ def _arrays(experiment: Experiment) -> Iterator[Path]:
 
 def _rendered(scale: str, experiments: Sequence[Experiment], results: Path, reports: Path) -> list[Looks]:
     """Render all reports of the experiments from a folder to another; return what each looked at."""
-    chosen = selected(experiments)
     with layout.folders(results, reports):
-        work = partial(_watch, scale, experiments)
-        pages, others = ([report.name for report in chosen if report.page is page] for page in (True, False))
-        return list(in_parallel(work, others, pages))
+        return list(in_parallel(partial(_watch, scale, experiments), selected(experiments)))
 
 
 def _watch(scale: str, experiments: Sequence[Experiment], name: str) -> Looks:
